@@ -1,0 +1,79 @@
+"""dyadic_neuro: exact backpropagation gradients as the finite-time relaxation of a neuromorphic network.
+
+A network's forward and sensitivity populations exchange local messages; after 2D unit steps (D its depth) the state is
+the exact gradient. `relax` runs that on a backend, `train` learns with it, `backprop` is the textbook oracle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dyadic_neuro.lazy import attach
+
+if TYPE_CHECKING:
+    from dyadic_neuro import backends, datasets, dynamics, errors, plotting, testing
+    from dyadic_neuro.activations import Activation
+    from dyadic_neuro.datasets import Dataset
+    from dyadic_neuro.dynamics import State
+    from dyadic_neuro.errors import DyadicError
+    from dyadic_neuro.losses import Loss
+    from dyadic_neuro.messages import MessageLedger
+    from dyadic_neuro.network import Network, Population, Projection
+    from dyadic_neuro.oracle import accuracy, backprop, mean_loss, predict
+    from dyadic_neuro.relaxation import relax
+    from dyadic_neuro.trace import Trace
+    from dyadic_neuro.training import TrainingResult, train
+
+__version__ = "0.1.0"
+
+_SOURCES = {
+    "Activation": "dyadic_neuro.activations",
+    "Dataset": "dyadic_neuro.datasets",
+    "DyadicError": "dyadic_neuro.errors",
+    "Loss": "dyadic_neuro.losses",
+    "MessageLedger": "dyadic_neuro.messages",
+    "Network": "dyadic_neuro.network",
+    "Population": "dyadic_neuro.network",
+    "Projection": "dyadic_neuro.network",
+    "State": "dyadic_neuro.dynamics",
+    "Trace": "dyadic_neuro.trace",
+    "TrainingResult": "dyadic_neuro.training",
+    "accuracy": "dyadic_neuro.oracle",
+    "backends": "dyadic_neuro.backends",
+    "backprop": "dyadic_neuro.oracle",
+    "datasets": "dyadic_neuro.datasets",
+    "dynamics": "dyadic_neuro.dynamics",
+    "errors": "dyadic_neuro.errors",
+    "mean_loss": "dyadic_neuro.oracle",
+    "plotting": "dyadic_neuro.plotting",
+    "predict": "dyadic_neuro.oracle",
+    "relax": "dyadic_neuro.relaxation",
+    "testing": "dyadic_neuro.testing",
+    "train": "dyadic_neuro.training",
+}
+__all__ = [
+    "Activation",
+    "Dataset",
+    "DyadicError",
+    "Loss",
+    "MessageLedger",
+    "Network",
+    "Population",
+    "Projection",
+    "State",
+    "Trace",
+    "TrainingResult",
+    "accuracy",
+    "backends",
+    "backprop",
+    "datasets",
+    "dynamics",
+    "errors",
+    "mean_loss",
+    "plotting",
+    "predict",
+    "relax",
+    "testing",
+    "train",
+]
+__getattr__ = attach(__name__, _SOURCES)

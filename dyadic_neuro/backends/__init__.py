@@ -1,0 +1,26 @@
+"""Simulators that run a network, found through the entry-point group `dyadic_neuro.backends`.
+
+The classes are loaded when they are asked for: `dn.backends.Lava(timeout=20.0)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dyadic_neuro.lazy import attach
+
+if TYPE_CHECKING:
+    from dyadic_neuro.backends.base import available, resolve
+    from dyadic_neuro.backends.lava import Lava
+    from dyadic_neuro.backends.reference import Reference
+
+__all__ = ["Lava", "Reference", "available", "resolve"]
+__getattr__ = attach(
+    __name__,
+    {
+        "Lava": "dyadic_neuro.backends.lava",
+        "Reference": "dyadic_neuro.backends.reference",
+        "available": "dyadic_neuro.backends.base",
+        "resolve": "dyadic_neuro.backends.base",
+    },
+)

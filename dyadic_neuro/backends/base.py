@@ -1,0 +1,141 @@
+"""The smallest interface a simulator needs, and the registry that finds simulators by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import TracebackType
+from typing import Protocol
+
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.dynamics import State
+from dyadic_neuro.errors import MissingExtraError, OptionError, UnknownNameError
+from dyadic_neuro.messages import MessageLedger
+from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.schedule import Schedule
+from dyadic_neuro.trace import Trace
+
+GROUP = "dyadic_neuro.backends"
+_PARTS = ("name", "alpha", "tolerance", "unsupported", "missing", "open")
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """A checked order to relax: what `relax` hands to a session.
+
+    `inputs` (batch, n_input), `targets` (batch, n_output) rows, `feedback` the W^T copy of every projection that has one,
+    `by_step` whether every step is recorded or the last one only.
+    """
+
+    inputs: Array
+    targets: Array
+    steps: int
+    alpha: float
+    schedule: Schedule
+    initial: State
+    feedback: Mapping[str, Projection]
+    by_step: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Learning:
+    """A checked order to learn: what `train` hands to a session.
+
+    `inputs` (samples, n_input) and `targets` (samples, n_output) are the whole data; `order` (epochs, windows, batch)
+    holds the samples that each window of 2D steps is given. `feedback` holds the W^T copies to start from.
+    """
+
+    inputs: Array
+    targets: Array
+    order: Array
+    learning_rate: float
+    schedule: Schedule
+    feedback: Mapping[str, Projection]
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What an epoch of learning ended with.
+
+    `parameters` are the forward copies and the biases, `feedback` the W^T copies by projection name, `losses` that of each
+    window before its update, `correct` the samples classified right then, `messages` the totals of the epoch.
+    """
+
+    parameters: Mapping[str, Array]
+    feedback: Mapping[str, Array]
+    losses: Array
+    correct: int
+    messages: MessageLedger
+
+
+class Session(Protocol):
+    """A simulator holding one network. After `close` every call raises SessionClosedError; closing twice is fine."""
+
+    def relax(self, order: Relaxation) -> Trace:
+        """Run the dynamics and return what happened."""
+
+    def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
+        """Learn on chip, yielding at the end of each epoch and calling `on_window(loss)` after each window."""
+
+    def close(self) -> None:
+        """Give back every process, file and piece of memory."""
+
+    def __enter__(self) -> Session:
+        """Return the session."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the session."""
+
+
+class Backend(Protocol):
+    """A simulator.
+
+    `alpha` is its own dt / tau; `tolerance` the largest difference to the reference's trajectory that float rounding
+    explains; `unsupported` maps what it cannot do (names of conformance cases) to the reason.
+    """
+
+    name: str
+    alpha: float
+    tolerance: float
+    unsupported: Mapping[str, str]
+
+    def missing(self) -> str | None:
+        """Return what must be installed before `open` can work, or None."""
+
+    def open(self, network: Network) -> Session:
+        """Return a session for the network."""
+
+
+@cache  # reading the metadata of every installed package takes longer than a relaxation
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+
+
+def available() -> dict[str, str | None]:
+    """Return every known backend by name, with what must be installed for it (None when it is ready)."""
+    return {name: point.load()().missing() for name, point in _points().items()}
+
+
+def resolve(spec: str | Backend) -> Backend:
+    """Return the backend that `spec` means, ready to open.
+
+    Raises UnknownNameError (listing what is installed and what to install), MissingExtraError, and OptionError for what
+    is no backend.
+    """
+    if isinstance(spec, str):
+        if spec not in _points():
+            states = available()
+            ready = ", ".join(name for name, missing in states.items() if missing is None)
+            others = "".join(f"; {name} is known, but {missing}" for name, missing in states.items() if missing)
+            raise UnknownNameError("backend", f"{spec!r} is not a backend", f"installed: {ready}{others}")
+        backend: Backend = _points()[spec].load()()
+    elif isinstance(spec, type) or not all(hasattr(spec, part) for part in _PARTS):
+        raise OptionError("backend", f"{spec!r} is no backend", f"pass a name, or an object with {', '.join(_PARTS)}")
+    else:
+        backend = spec
+    missing = backend.missing()
+    if missing is not None:
+        raise MissingExtraError("backend", f"{backend.name!r} cannot run", missing)
+    return backend

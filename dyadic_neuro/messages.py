@@ -1,0 +1,118 @@
+"""The ledger of a run: who sent how many messages, of which kind and width, to whom, at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.network import Network
+from dyadic_neuro.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Link:
+    """One way that messages take.
+
+    `kind` is "rate" or "sensitivity" along a projection. Inside a dyad (`local`) it is "rate", "derivative" (phi'(u)) or
+    "sensitivity" between the partners, and at the readout "potential" to the loss and "error" (dC/du) from it.
+    """
+
+    source: str
+    target: str
+    kind: str
+    local: bool
+    bits: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the ledger; `step` is None where the ledger holds totals only."""
+
+    step: int | None
+    source: str
+    target: str
+    kind: str
+    local: bool
+    messages: int
+    bits: int
+
+
+@dataclass(frozen=True, eq=False)
+class MessageLedger:
+    """Counts of messages: `counts` is (steps, links), or (1, links) totals when steps were not recorded one by one.
+
+    A message is one scalar of one neuron for one sample in one step. A token that a simulator makes a silent population
+    send is none.
+    """
+
+    links: tuple[Link, ...]
+    counts: Array
+    by_step: bool
+
+    def total(self, kind: str | None = None, *, local: bool = False) -> int:
+        """Return the messages of the whole run, along projections or (`local`) inside dyads, of one kind or of all."""
+        chosen = [i for i, link in enumerate(self.links) if link.local == local and kind in (None, link.kind)]
+        return int(self.counts[:, chosen].sum())
+
+    def bits(self, *, local: bool = False) -> int:
+        """Return the bits of the whole run, along projections or (`local`) inside dyads."""
+        return sum(int(self.counts[:, i].sum()) * link.bits for i, link in enumerate(self.links) if link.local == local)
+
+    def per_step(self, *, local: bool = False) -> Array:
+        """Return the messages of each recorded step, (steps,)."""
+        return np.asarray(self.counts[:, [i for i, link in enumerate(self.links) if link.local == local]].sum(axis=1))
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Go through the rows that hold messages, in order of steps."""
+        for row, counts in enumerate(self.counts):
+            for link, count in zip(self.links, counts, strict=True):
+                if count:
+                    step = row + 1 if self.by_step else None
+                    yield Entry(step, link.source, link.target, link.kind, link.local, int(count), int(count) * link.bits)
+
+
+def links(network: Network, *, learning: bool) -> list[Link]:
+    """Return every way that messages take when this network relaxes, or learns, in a fixed order."""
+    bits = np.dtype(network.dtype).itemsize * 8
+    found = [Link(p.source, p.target, "rate", local=False, bits=bits) for p in network.projections]
+    found += [
+        Link(p.target, p.source, "sensitivity", local=False, bits=bits) for p in network.projections if p.source != network.input
+    ]
+    for population in network.dynamic:
+        name, kinds = population.name, []
+        if network.outgoing[name]:
+            kinds += ["derivative", "rate"] if learning else ["derivative"]
+        if name == network.output:
+            kinds += ["potential", "error"]
+        if learns(network, name):
+            kinds += ["sensitivity"]
+        found += [Link(name, name, kind, local=True, bits=bits) for kind in kinds]
+    return found
+
+
+def learns(network: Network, population: str) -> bool:
+    """Whether the population has a bias, or a plastic projection ends there."""
+    return network.population(population).bias is not None or any(p.plastic for p in network.incoming[population])
+
+
+def expected(
+    network: Network, schedule: Schedule, steps: int, batch: int, *, by_step: bool, window: int, learning: bool
+) -> MessageLedger:
+    """Return the ledger that the schedule implies for a run of `steps`.
+
+    `window` is the number of steps after which the partners hand over s for a weight to read: all `steps` of a
+    relaxation, 2D in learning.
+    """
+    found = links(network, learning=learning)
+    counts = np.zeros((steps if by_step else 1, len(found)), np.int64)
+    for i, link in enumerate(found):
+        timing = (schedule.sensitivities if link.kind == "sensitivity" else schedule.potentials)[link.source]
+        size = network.population(link.source).size * batch
+        handed_over = link.local and link.kind == "sensitivity"
+        for t in range(1, steps + 1):
+            if t % window == 0 if handed_over else timing.sends(t):
+                counts[t - 1 if by_step else 0, i] += size
+    return MessageLedger(tuple(found), counts, by_step)

@@ -1,0 +1,427 @@
+"""The description: populations joined by projections, with a loss on the readout. Frozen, no state, no backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from dyadic_neuro import topology
+from dyadic_neuro.activations import ACTIVATIONS, Activation, activation
+from dyadic_neuro.arrays import Array, checked, frozen
+from dyadic_neuro.errors import CycleError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.interchange import npz
+from dyadic_neuro.losses import LOSSES, Loss, loss
+
+ActivationSpec = str | Activation | tuple[Callable[[Array], Array], Callable[[Array], Array]]
+LossSpec = str | Loss | tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]
+_DTYPES = ("float64", "float32")
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """`size` neurons that share a rate function.
+
+    `bias` is (size,) or one number for all; None means a population without a bias, which then learns none.
+    """
+
+    name: str
+    size: int
+    activation: ActivationSpec = "identity"
+    bias: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or any(mark in self.name for mark in ("->", ".", "/", " ")):
+            raise NetworkError(
+                "population name",
+                f"{self.name!r} is not usable in parameter keys",
+                "use a word without spaces, '.', '/' and '->'",
+            )
+        if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or self.size < 1:
+            raise NetworkError(
+                f"size of {self.name}", f"{self.size!r} is not a number of neurons", "give an integer of at least 1"
+            )
+        object.__setattr__(self, "size", int(self.size))
+        object.__setattr__(self, "activation", activation(self.activation))
+
+    @property
+    def phi(self) -> Activation:
+        """The rate function with its derivative."""
+        return cast(Activation, self.activation)
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Dense synapses from `source` to `target`: one copy of a weight matrix `weights` (n_target, n_source).
+
+    Signals are (batch, n). A fixed projection (`plastic=False`) carries messages but never learns.
+    """
+
+    source: str
+    target: str
+    weights: Array
+    plastic: bool = True
+
+    @property
+    def name(self) -> str:
+        """The key of the weights: "source->target"."""
+        return f"{self.source}->{self.target}"
+
+    def forward(self, rates: Array) -> Array:
+        """Return the drive (batch, n_target) that rates (batch, n_source) cause."""
+        return rates @ self.weights.T
+
+    def backward(self, sensitivities: Array) -> Array:
+        """Return the drive (batch, n_source) that sensitivities (batch, n_target) cause through the transposed weights."""
+        return sensitivities @ self.weights
+
+    def outer(self, sensitivities: Array, rates: Array) -> Array:
+        """Return the mean over the batch of sensitivities (outer) rates, (n_target, n_source)."""
+        batch = len(rates)
+        if batch == 1:  # einsum writes the result in one pass, faster than np.outer or a matrix product of inner length 1
+            return np.asarray(np.einsum("i,j->ij", sensitivities[0], rates[0]))
+        return (sensitivities * (1.0 / batch)).T @ rates
+
+    def transposed(self) -> Projection:
+        """Return the backward copy W^T: a projection the other way, sharing memory with this one."""
+        return Projection(self.target, self.source, self.weights.T, self.plastic)
+
+    def with_weights(self, weights: Array) -> Projection:
+        """Return this projection holding other weights of the same shape."""
+        return Projection(self.source, self.target, weights, self.plastic)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Populations joined by projections (at most one per ordered pair), and a loss on the readout's potentials.
+
+    The `input` population shows the clamped input: it has neither bias nor rate function. The `output` population, the
+    readout, applies no rate function: the loss reads its potentials. Every population lies on a path from input to
+    readout. Cycles are allowed, but a network that has one has no depth.
+
+    Raises NetworkError (or DataError for arrays of a wrong shape or with NaN) with the name of what is wrong.
+    """
+
+    populations: Sequence[Population]
+    projections: Sequence[Projection]
+    loss: LossSpec = "squared_error"
+    input: str = "input"
+    output: str = "output"
+    dtype: DTypeLike = "float64"
+
+    def __post_init__(self) -> None:
+        dtype = _dtype(self.dtype)
+        for field, kind in (("populations", Population), ("projections", Projection)):
+            parts = getattr(self, field)
+            if not isinstance(parts, Sequence) or not all(isinstance(part, kind) for part in parts):
+                raise NetworkError(field, f"are not all of class {kind.__name__}", f"build each with {kind.__name__}(...)")
+        _check_graph(self.populations, self.projections, self.input, self.output)
+        sizes = {population.name: population.size for population in self.populations}
+        populations = tuple(_frozen_population(population, dtype) for population in self.populations)
+        projections = tuple(
+            replace(p, weights=frozen(checked(f"weights of {p.name}", p.weights, dtype, (sizes[p.target], sizes[p.source]))))
+            for p in self.projections
+        )
+        for field, value in (
+            ("populations", populations),
+            ("projections", projections),
+            ("loss", loss(self.loss, sizes[self.output])),
+            ("dtype", dtype),
+        ):
+            object.__setattr__(self, field, value)
+        if dtype != np.float64:
+            _check_functions(self)
+
+    @classmethod
+    def dense(
+        cls,
+        sizes: Sequence[int],
+        activation: ActivationSpec = "tanh",
+        loss: LossSpec = "squared_error",
+        seed: int = 0,
+        dtype: DTypeLike = "float64",
+    ) -> Network:
+        """Return a chain input -> hidden1 -> ... -> output of populations of these sizes.
+
+        Weights are drawn from a normal distribution of variance 1 / n_source (LeCun et al. 1998, "Efficient BackProp",
+        section 4.6) with the given seed, biases are zero.
+        """
+        if not isinstance(sizes, (Sequence, np.ndarray)) or isinstance(sizes, (str, bytes)) or len(sizes) < 2:
+            raise NetworkError("sizes", f"{sizes!r} is not a list of at least two sizes", "give [inputs, hidden ..., outputs]")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise OptionError("seed", f"{seed!r} is not a seed", "give an integer of at least 0")
+        names = ["input", *(f"hidden{i}" for i in range(1, len(sizes) - 1)), "output"]
+        hidden = [Population(name, size, activation, bias=0.0) for name, size in zip(names[1:-1], sizes[1:-1], strict=True)]
+        populations = [Population("input", sizes[0]), *hidden, Population("output", sizes[-1], bias=0.0)]
+        rng = np.random.default_rng(seed)
+        try:
+            weights = [rng.normal(0.0, a.size**-0.5, (b.size, a.size)) for a, b in pairwise(populations)]
+        except (MemoryError, OverflowError, ValueError) as error:
+            raise NetworkError(
+                "sizes", f"{list(sizes)} need weights that no memory holds ({error})", "use smaller populations"
+            ) from None
+        projections = [Projection(a.name, b.name, w) for (a, b), w in zip(pairwise(populations), weights, strict=True)]
+        return cls(populations, projections, loss, dtype=dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is worked out again when needed: copies and pickles hold the description only."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{p.name} {p.size}" + (f" {p.phi.name}" if p.phi.name != "identity" else "") for p in self.populations)
+        depth = "cyclic" if self.cycle else f"depth {self.depth}"
+        return f"Network({parts}; {len(self.projections)} projections; {self.cost.name}; {self.dtype}; {depth})"
+
+    # What is where
+
+    def population(self, name: str) -> Population:
+        """Return the population of this name. Raises UnknownNameError."""
+        if name not in self._by_name:
+            raise UnknownNameError("population", f"no population is called {name!r}", f"use one of {list(self._by_name)}")
+        return self._by_name[name]
+
+    def projection(self, name: str) -> Projection:
+        """Return the projection of this name, "source->target". Raises UnknownNameError."""
+        for projection in self.projections:
+            if projection.name == name:
+                return projection
+        raise UnknownNameError(
+            "projection", f"no projection is called {name!r}", f"use one of {[p.name for p in self.projections]}"
+        )
+
+    @cached_property
+    def _by_name(self) -> dict[str, Population]:
+        return {population.name: population for population in self.populations}
+
+    @property
+    def cost(self) -> Loss:
+        """The loss C(u, y) on the readout's potentials."""
+        return cast(Loss, self.loss)
+
+    @cached_property
+    def activations(self) -> Mapping[str, Activation]:
+        """The rate function of each population."""
+        return {population.name: population.phi for population in self.populations}
+
+    @cached_property
+    def dynamic(self) -> tuple[Population, ...]:
+        """The populations that have a potential and a sensitivity: all but the input."""
+        return tuple(population for population in self.populations if population.name != self.input)
+
+    @cached_property
+    def incoming(self) -> Mapping[str, tuple[Projection, ...]]:
+        """For each population the projections that end there."""
+        return MappingProxyType({v.name: tuple(p for p in self.projections if p.target == v.name) for v in self.populations})
+
+    @cached_property
+    def outgoing(self) -> Mapping[str, tuple[Projection, ...]]:
+        """For each population the projections that start there."""
+        return MappingProxyType({v.name: tuple(p for p in self.projections if p.source == v.name) for v in self.populations})
+
+    # How long a relaxation takes
+
+    @cached_property
+    def _edges(self) -> list[tuple[str, str]]:
+        return [(p.source, p.target) for p in self.projections]
+
+    @cached_property
+    def cycle(self) -> list[str] | None:
+        """One cycle as [a, b, ..., a], or None."""
+        return topology.find_cycle(self._by_name, self._edges)
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The names of the populations, every source before its targets. Raises CycleError."""
+        self._no_cycle()
+        return tuple(topology.order(self._by_name, self._edges))
+
+    @cached_property
+    def depths(self) -> Mapping[str, int]:
+        """Longest path input -> population, for each population. Raises CycleError."""
+        return MappingProxyType(topology.longest_paths(self.order, self._edges, self.input))
+
+    @cached_property
+    def heights(self) -> Mapping[str, int]:
+        """Longest path population -> readout, for each population. Raises CycleError."""
+        return MappingProxyType(topology.longest_paths(self.order[::-1], [(b, a) for a, b in self._edges], self.output))
+
+    @property
+    def depth(self) -> int:
+        """D, the longest path input -> readout. Raises CycleError."""
+        return self.depths[self.output]
+
+    @property
+    def relaxation_steps(self) -> int:
+        """2D: the unit steps after which the state is the exact gradient (DESIGN section 2). Raises CycleError."""
+        return 2 * self.depth
+
+    def _no_cycle(self) -> None:
+        if self.cycle:
+            raise CycleError(
+                "network",
+                f"has the cycle {' -> '.join(self.cycle)}, so no depth and no relaxation time",
+                "give the number of steps, or remove a projection",
+            )
+
+    # What it learns
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Array]:
+        """All weights ("source->target") and biases ("population.bias"), read-only."""
+        weights = {p.name: p.weights for p in self.projections}
+        biases = {f"{p.name}.bias": np.asarray(p.bias) for p in self.populations if p.bias is not None}
+        return MappingProxyType(weights | biases)
+
+    @cached_property
+    def plastic(self) -> tuple[str, ...]:
+        """The keys of the parameters that learn: all but the weights of fixed projections."""
+        fixed = {p.name for p in self.projections if not p.plastic}
+        return tuple(key for key in self.parameters if key not in fixed)
+
+    def with_parameters(self, parameters: Mapping[str, ArrayLike]) -> Network:
+        """Return this network with the given parameters in place of its own.
+
+        Raises UnknownNameError for a key that is no parameter, and DataError for a wrong shape or NaN.
+        """
+        for key in parameters:
+            if key not in self.parameters:
+                raise UnknownNameError("parameters", f"no parameter is called {key!r}", f"use some of {list(self.parameters)}")
+        populations = [replace(p, bias=parameters.get(f"{p.name}.bias", p.bias)) for p in self.populations]
+        projections = [p.with_weights(np.asarray(parameters.get(p.name, p.weights))) for p in self.projections]
+        return replace(self, populations=populations, projections=projections)
+
+    # Files
+
+    def _specification(self) -> dict[str, Any]:
+        return {
+            "populations": [[p.name, p.size, p.phi.name, p.bias is not None] for p in self.populations],
+            "projections": [[p.source, p.target, p.plastic] for p in self.projections],
+            "loss": self.cost.name,
+            "input": self.input,
+            "output": self.output,
+            "dtype": str(self.dtype),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the structure: everything but the values of weights and biases.
+
+        Functions of the user's own are told apart by their values at a few points.
+        """
+        points = np.concatenate([np.linspace(-2.0, 2.0, 41), np.linspace(-100.0, 100.0, 41)])
+        digest = hashlib.sha256(json.dumps(self._specification()).encode())
+        with np.errstate(all="ignore"):
+            for phi in (p.phi for p in self.populations if ACTIVATIONS.get(p.phi.name) is not p.phi):
+                digest.update(
+                    np.asarray(phi.rate(points)).tobytes() + np.asarray(phi.derivative(points, phi.rate(points))).tobytes()
+                )
+            if LOSSES.get(self.cost.name) is not self.cost:
+                u = np.resize(points, (7, self.population(self.output).size))
+                digest.update(np.asarray(self.cost.gradient(u, np.abs(u) / 100.0)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the network to an npz file. Raises OutputExistsError, and NetworkError for functions of the user's own."""
+        for name, known in [(p.phi, ACTIVATIONS) for p in self.populations] + [(self.cost, LOSSES)]:
+            if known.get(name.name) is not name:
+                raise NetworkError(
+                    "save",
+                    f"{name.name!r} is a function of your own, which a file cannot hold",
+                    "save `parameters` and rebuild with `with_parameters`",
+                )
+        npz.write(path, "network", self._specification(), self.parameters, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Read a network that `save` wrote. Raises FileError when the file is missing, foreign, truncated or corrupt."""
+        record, arrays = npz.read(path, "network")
+        try:
+            populations = [
+                Population(n, size, phi, arrays[f"{n}.bias"] if biased else None)
+                for n, size, phi, biased in record["populations"]
+            ]
+            projections = [Projection(a, b, arrays[f"{a}->{b}"], bool(plastic)) for a, b, plastic in record["projections"]]
+            return cls(populations, projections, record["loss"], record["input"], record["output"], record["dtype"])
+        except (KeyError, TypeError, ValueError, LookupError) as error:
+            raise FileError(str(path), f"does not describe a network ({error})", "it is corrupt: use another copy") from None
+
+
+def _dtype(spec: DTypeLike) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(spec)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is None or dtype.name not in _DTYPES:
+        raise NetworkError("dtype", f"{spec!r} is not a float network's type", f"use one of {list(_DTYPES)}")
+    return np.dtype(dtype.name)  # in the byte order of this machine
+
+
+def _check_functions(network: Network) -> None:
+    """Refuse functions of the user's own that widen float32. Raises OptionError."""
+    u = np.resize(np.array([-0.5, 0.5], np.dtype(network.dtype)), (1, 2))
+    o = np.resize(u, (1, network.population(network.output).size))
+    with np.errstate(all="ignore"):
+        found = [
+            (p.phi.name, f(u))
+            for p in network.populations
+            for f in (p.phi.rate, lambda u, p=p: p.phi.derivative(u, p.phi.rate(u)))
+        ]
+        found.append((network.cost.name, network.cost.gradient(o, np.abs(o))))
+    for name, values in found:
+        if np.asarray(values).dtype != u.dtype:
+            raise OptionError(
+                "dtype",
+                f"{name!r} turns {u.dtype} into {np.asarray(values).dtype}",
+                "return arrays of the argument's dtype, or use float64",
+            )
+
+
+def _frozen_population(population: Population, dtype: np.dtype[Any]) -> Population:
+    if population.bias is None:
+        return population
+    bias = np.full(population.size, population.bias) if np.ndim(population.bias) == 0 else population.bias
+    return replace(population, bias=frozen(checked(f"bias of {population.name}", bias, dtype, (population.size,))))
+
+
+def _check_graph(populations: Sequence[Population], projections: Sequence[Projection], first: str, last: str) -> None:
+    names = [population.name for population in populations]
+    for name in names:
+        if names.count(name) > 1:
+            raise NetworkError("populations", f"two are called {name!r}", "give each population its own name")
+    for role, name in (("input", first), ("output", last)):
+        if name not in names:
+            raise NetworkError(role, f"no population is called {name!r}", f"name one of {names}")
+    if first == last:
+        raise NetworkError("output", "input and readout are the same population", "name two")
+    for population in populations:
+        if population.name in (first, last) and population.phi is not ACTIVATIONS["identity"]:
+            raise NetworkError(
+                f"activation of {population.name}",
+                f"{population.phi.name!r}: the input shows its input and the readout its potential",
+                "use 'identity' there; the loss holds the readout's non-linearity",
+            )
+        if population.name == first and population.bias is not None:
+            raise NetworkError(f"bias of {first}", "the input population is clamped and has no bias", "remove it")
+    pairs = [(projection.source, projection.target) for projection in projections]
+    for projection, pair in zip(projections, pairs, strict=True):
+        for end in pair:
+            if end not in names:
+                raise NetworkError(f"projection {projection.name}", f"no population is called {end!r}", f"use names of {names}")
+        if pairs.count(pair) > 1:
+            raise NetworkError(f"projection {projection.name}", "stands there twice", "add the two weight matrices up")
+        if projection.target == first:
+            raise NetworkError(f"projection {projection.name}", "ends at the input, which is clamped", "remove it")
+    downstream = topology.reachable(pairs, first)
+    upstream = topology.reachable([(b, a) for a, b in pairs], last)
+    lost = [name for name in names if name not in downstream or name not in upstream]
+    if lost:
+        raise NetworkError("populations", f"{lost} on no path from {first!r} to {last!r}", "connect or remove them")

@@ -1,0 +1,106 @@
+"""Textbook backpropagation, a forward and a backward sweep: the judge of everything else, sharing no code with dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dyadic_neuro.arrays import Array, checked
+from dyadic_neuro.errors import DataError
+from dyadic_neuro.network import Network
+
+
+def backprop(network: Network, inputs: object, targets: object) -> dict[str, Array]:
+    """Return the gradients of the mean loss over the batch with respect to every plastic parameter.
+
+    `inputs` is (batch, n_input), `targets` integer classes (batch,) or rows (batch, n_output). Keys and shapes are those
+    of `network.parameters`. Raises DataError for bad data and CycleError for a network with a cycle.
+    """
+    x, y = _data(network, inputs, targets)
+    _, activity, delta = _sweep(network, x, y)
+    found: dict[str, Array] = {}
+    for key in network.plastic:
+        if key.endswith(".bias"):
+            found[key] = delta[key.removesuffix(".bias")].mean(axis=0)
+        else:
+            source, target = key.split("->")
+            found[key] = np.einsum("bv,bk->vk", delta[target], activity[source]) / len(x)
+    return found
+
+
+def settled(network: Network, inputs: object, targets: object) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the potentials u and the sensitivities dC/du, per sample (batch, n), of every population but the input.
+
+    This is where a relaxation must end. Raises as `backprop`.
+    """
+    potentials, _, delta = _sweep(network, *_data(network, inputs, targets))
+    return potentials, delta
+
+
+def descend(network: Network, inputs: object, targets: object, batches: Iterable[Array], learning_rate: float) -> Network:
+    """Return the network after plain stochastic gradient descent, one update for each array of sample numbers in `batches`.
+
+    Raises as `backprop`.
+    """
+    x, y = _data(network, inputs, targets)
+    for samples in batches:
+        gradients = backprop(network, x[samples], y[samples])
+        network = network.with_parameters({key: network.parameters[key] - learning_rate * gradients[key] for key in gradients})
+    return network
+
+
+def mean_loss(network: Network, inputs: object, targets: object) -> float:
+    """Return C, the mean over the batch of the loss of a forward sweep. Raises as `backprop`."""
+    x, y = _data(network, inputs, targets)
+    potentials, _ = _forward(network, x)
+    return float(network.cost.value(potentials[network.output], y).mean())
+
+
+def predict(network: Network, inputs: object) -> Array:
+    """Return the readout's potentials (batch, n_output) of a forward sweep. Raises as `backprop`."""
+    potentials, _ = _forward(
+        network, checked("inputs", inputs, np.dtype(network.dtype), (None, network.population(network.input).size))
+    )
+    return potentials[network.output]
+
+
+def accuracy(network: Network, inputs: object, classes: object) -> float:
+    """Return the fraction of samples whose largest potential is that of their class (batch,). Raises as `backprop`."""
+    labels = np.asarray(classes)
+    found = predict(network, inputs).argmax(axis=1)
+    if labels.shape != found.shape or labels.dtype.kind not in "iu":
+        raise DataError("classes", f"has shape {labels.shape} and dtype {labels.dtype}", f"pass ({len(found)},) integer classes")
+    return float((found == labels).mean())
+
+
+def _data(network: Network, inputs: object, targets: object) -> tuple[Array, Array]:
+    dtype = np.dtype(network.dtype)
+    x = checked("inputs", inputs, dtype, (None, network.population(network.input).size))
+    if not len(x):
+        raise DataError("inputs", "hold no sample", "pass at least one row")
+    return x, network.cost.encode(targets, len(x), network.population(network.output).size, dtype)
+
+
+def _sweep(network: Network, x: Array, y: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    potentials, activity = _forward(network, x)
+    delta = {network.output: network.cost.gradient(potentials[network.output], y)}
+    for name in reversed(network.order):
+        if name in (network.input, network.output):
+            continue
+        carried = sum(np.einsum("bv,vk->bk", delta[p.target], p.weights) for p in network.outgoing[name])
+        delta[name] = carried * network.population(name).phi.derivative(potentials[name], activity[name])
+    return potentials, activity, delta
+
+
+def _forward(network: Network, x: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+    potentials: dict[str, Array] = {}
+    activity = {network.input: x}
+    for name in network.order:
+        if name == network.input:
+            continue
+        drive = sum(np.einsum("bk,vk->bv", activity[p.source], p.weights) for p in network.incoming[name])
+        bias = network.population(name).bias
+        potentials[name] = np.asarray(drive if bias is None else drive + np.asarray(bias))
+        activity[name] = network.population(name).phi.rate(potentials[name])
+    return potentials, activity

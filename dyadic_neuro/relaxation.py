@@ -1,0 +1,214 @@
+"""`relax`: let a network settle on a batch and read its gradients off."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import cache
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dyadic_neuro.arrays import Array, checked
+from dyadic_neuro.backends.base import Backend, Relaxation, resolve
+from dyadic_neuro.dynamics import State, feedback_copies
+from dyadic_neuro.errors import DataError, OptionError, UnknownNameError
+from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.schedule import Schedule, settling_steps
+from dyadic_neuro.trace import Trace
+
+_SMALLEST_ALPHA = 1e-7  # a settling count of 10^7 steps and more is hardly what somebody meant
+_STABLE_BELOW = 2.0  # (1 - alpha) is the only eigenvalue of a step, so |1 - alpha| < 1 (DESIGN section 2)
+
+
+def relax(
+    network: Network,
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    backend: str | Backend = "reference",
+    steps: int | None = None,
+    alpha: float | None = None,
+    schedule: str = "free",
+    initial: State | None = None,
+    backward: Mapping[str, ArrayLike] | None = None,
+    record: str = "all",
+    tolerance: float = 1e-8,
+) -> Trace:
+    """Relax the network on a batch and return the trace; its gradients are backpropagation's from 2D steps on.
+
+    `inputs` is (batch, n_input), `targets` integer classes (batch,) or rows (batch, n_output). `steps=None` means 2D, or
+    for alpha < 1 the binomial law's count for `tolerance`. `alpha` is dt / tau, in (0, 2); None takes the backend's own.
+    `schedule` is "free" or "wavefront". `initial` is the state to start from (None: all zero), with arrays (batch, n).
+    `backward` gives other matrices (n_source, n_target) in place of named W^T copies. `record` is "all" or "last".
+
+    Raises, before anything runs: DataError (shapes, NaN, class range), OptionError (alpha, steps, schedule, record,
+    tolerance), UnknownNameError (backend, backward), CycleError (a cyclic network without explicit steps),
+    MissingExtraError. While running: SimulatorError.
+    """
+    simulator = resolve(backend)
+    order = prepare(
+        network,
+        inputs,
+        targets,
+        backend_alpha=simulator.alpha,
+        steps=steps,
+        alpha=alpha,
+        schedule=schedule,
+        initial=initial,
+        backward=backward,
+        record=record,
+        tolerance=tolerance,
+    )
+    with simulator.open(network) as session:
+        return session.relax(order)
+
+
+def prepare(
+    network: Network,
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    *,
+    backend_alpha: float = 1.0,
+    steps: int | None = None,
+    alpha: float | None = None,
+    schedule: str = "free",
+    initial: State | None = None,
+    backward: Mapping[str, ArrayLike] | None = None,
+    record: str = "all",
+    tolerance: float = 1e-8,
+) -> Relaxation:
+    """Check everything that `relax` takes and return the order a session understands. Raises as `relax`."""
+    if not isinstance(network, Network):
+        raise OptionError(
+            "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
+        )
+    x, y = check_data(network, inputs, targets, own=record == "all")  # the last state alone needs them no more
+    alpha = _alpha(alpha, backend_alpha)
+    if schedule == "wavefront" and alpha != 1.0:
+        raise OptionError(
+            "alpha",
+            f"{alpha} with the wavefront schedule, in which each state updates once per window",
+            "use alpha=1 or schedule='free'",
+        )
+    if record not in ("all", "last"):
+        raise OptionError("record", f"{record!r} is neither 'all' nor 'last'", "use one of them")
+    if not (is_real(tolerance) and 0 < tolerance < 1):
+        raise OptionError("tolerance", f"{tolerance!r} is outside (0, 1)", "use for example 1e-8")
+    count = _steps(network, steps, alpha, tolerance)
+    if record == "all":
+        _check_memory(network, count, len(x))
+    timing, start = Schedule.of(network, schedule), _initial(network, initial, len(x))
+    return Relaxation(x, y, count, alpha, timing, start, check_backward(network, backward), record == "all")
+
+
+def check_data(network: Network, inputs: object, targets: object, part: str = "", *, own: bool = True) -> tuple[Array, Array]:
+    """Return inputs (batch, n_input) and targets (batch, n_output) in the network's dtype, as arrays of our own.
+
+    Without `own` the inputs may be the caller's. Raises DataError, naming the field "inputs" or "targets" with `part` before it.
+    """
+    dtype = np.dtype(network.dtype)
+    x = checked(f"{part}inputs", inputs, dtype, (None, network.population(network.input).size))
+    if not len(x):
+        raise DataError(f"{part}inputs", "hold no sample", "pass at least one row")
+    y = network.cost.encode(targets, len(x), network.population(network.output).size, dtype, f"{part}targets")
+    return _own(x, inputs) if own else x, _own(y, targets)
+
+
+def check_backward(network: Network, backward: Mapping[str, ArrayLike] | None) -> dict[str, Projection]:
+    """Return all W^T copies, some replaced. Raises OptionError, UnknownNameError and DataError."""
+    if backward is not None and not isinstance(backward, Mapping):
+        raise OptionError(
+            "backward", f"{type(backward).__name__} is no mapping", "pass {projection name: matrix (n_source, n_target)}"
+        )
+    copies = feedback_copies(network)
+    for name, weights in (backward or {}).items():
+        if name not in copies:
+            raise UnknownNameError(
+                "backward", f"{name!r} has no W^T copy", f"use some of {list(copies)} (projections from the input have none)"
+            )
+        shape = (copies[name].weights.shape[0], copies[name].weights.shape[1])
+        copies[name] = copies[name].with_weights(
+            checked(f"backward of {name}, (n_source, n_target)", weights, np.dtype(network.dtype), shape)
+        )
+    return copies
+
+
+def _own(array: Array, given: object) -> Array:
+    """Return a copy of what the caller may still write to: a trace keeps its data."""
+    fresh = array is not given and array.flags.owndata and isinstance(given, (np.ndarray, list, tuple))
+    return array if fresh else np.array(array)
+
+
+def is_real(value: object) -> bool:
+    """Whether this is a finite real number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < float("inf")  # type: ignore[operator]
+
+
+def _alpha(alpha: float | None, own: float) -> float:
+    if alpha is None:
+        return own
+    if not is_real(alpha) or not 0 < alpha < _STABLE_BELOW:
+        raise OptionError(
+            "alpha", f"{alpha!r} is outside (0, 2), where a step is stable", "use 1 for exact unit steps, or less for slower ones"
+        )
+    if own not in (1.0, alpha):
+        raise OptionError(
+            "alpha",
+            f"{alpha} contradicts the backend's own dt / tau = {own}",
+            "leave alpha out, or build the backend with another dt",
+        )
+    return float(alpha)
+
+
+def _steps(network: Network, steps: int | None, alpha: float, tolerance: float) -> int:
+    if steps is not None:
+        if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
+            raise OptionError("steps", f"{steps!r} is not a number of steps", "use an integer of at least 1, or None for 2D")
+        return int(steps)
+    if alpha > 1.0:
+        raise OptionError("steps", f"the settling time for alpha = {alpha} > 1 has no closed form", "give the number of steps")
+    if alpha < _SMALLEST_ALPHA:
+        raise OptionError(
+            "alpha", f"{alpha} takes more than {2 / _SMALLEST_ALPHA:.0e} steps to settle", "give the number of steps"
+        )
+    return settling_steps(network.depth, alpha, tolerance)
+
+
+def _check_memory(network: Network, steps: int, batch: int) -> None:
+    """Refuse to record more than this machine's memory holds. Raises OptionError."""
+    needed = 2 * (steps + 1) * batch * sum(p.size for p in network.dynamic) * np.dtype(network.dtype).itemsize
+    if needed > memory_bytes():
+        problem = f"'all' of {steps} steps takes {needed / 1e9:.3g} GB, this machine has {memory_bytes() / 1e9:.3g}"
+        raise OptionError("record", problem, "use record='last', or fewer steps")
+
+
+@cache
+def memory_bytes() -> int:
+    """Return the physical memory of this machine (where the system does not tell: as if there were no end to it)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
+
+
+def _initial(network: Network, initial: State | None, batch: int) -> State:
+    if initial is None:
+        return State.zero(network, batch)
+    if not isinstance(initial, State):
+        raise OptionError(
+            "initial", f"{type(initial).__name__} is not a State", "pass trace.final or State(potentials, sensitivities)"
+        )
+    names = [population.name for population in network.dynamic]
+    parts = []
+    for field, values in (("potentials", initial.potentials), ("sensitivities", initial.sensitivities)):
+        if not isinstance(values, Mapping) or set(values) != set(names):
+            found = list(values) if isinstance(values, Mapping) else type(values).__name__
+            raise DataError(f"initial.{field}", f"are of {found}", f"give one array for each of {names}")
+        dtype, part = np.dtype(network.dtype), {}
+        for p in network.dynamic:
+            part[p.name] = _own(checked(f"initial.{field}[{p.name!r}]", values[p.name], dtype, (batch, p.size)), values[p.name])
+        parts.append(part)
+    return State(*parts)

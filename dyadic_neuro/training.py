@@ -1,0 +1,303 @@
+"""`train`: on-chip learning on any backend, with history, checkpoints and resume."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dyadic_neuro import oracle
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.backends.base import Backend, Epoch, Learning, resolve
+from dyadic_neuro.datasets import Dataset
+from dyadic_neuro.errors import CheckpointError, DataError, DivergedError, OptionError
+from dyadic_neuro.interchange import npz
+from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.progress import progress_bar
+from dyadic_neuro.relaxation import check_backward, check_data, is_real, memory_bytes
+from dyadic_neuro.schedule import Schedule
+
+_LARGEST = float(np.finfo(np.float64).max)
+_BATCH = 20  # trains the digits with a learning rate of 0.5, which single samples do not survive
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Both copies of a weight matrix as their holders had them in the end.
+
+    `forward` is (n_target, n_source), `backward` (n_source, n_target), None for projections from the input: they have no
+    W^T copy.
+    """
+
+    forward: Array
+    backward: Array | None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the history.
+
+    `loss` is the mean over the epoch's windows, each before its update; `accuracy` the part of the samples classified right
+    then, `validation` that of the validation data after the epoch (None without class targets or validation data).
+    `messages` went along projections; `seconds` is the wall-clock time of the epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    validation: float | None
+    messages: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training ended with: the network with the learned parameters, the history, and both copies of each weight."""
+
+    network: Network
+    history: tuple[EpochRecord, ...]
+    copies: Mapping[str, Copies]
+
+
+def train(
+    network: Network,
+    data: Dataset | tuple[ArrayLike, ArrayLike],
+    *,
+    backend: str | Backend = "reference",
+    epochs: int = 1,
+    batch_size: int | None = None,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    shuffle: bool = True,
+    schedule: str = "free",
+    backward: Mapping[str, ArrayLike] | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> TrainingResult:
+    """Train by plain stochastic gradient descent, each weight updated where it is held, from what arrives there.
+
+    `data` is (inputs (samples, n_input), targets), or a Dataset, whose test part is then the validation data. Every batch
+    (None: 20 samples, or all if there are fewer) is held for 2D steps without a reset in between; the last partial batch of
+    an epoch is dropped. Epoch e visits the samples in the order that (seed, e) draws. `backward` starts named W^T copies
+    from other matrices (n_source, n_target).
+
+    With `checkpoint` the run is saved there after each epoch; if the file is there already, the run goes on from it and
+    ends with the same bits as one that was never interrupted. `progress` shows a bar (None: on a terminal).
+
+    Raises, before anything runs: DataError, OptionError, UnknownNameError, CycleError, MissingExtraError, and
+    CheckpointError when the checkpoint is of another run. While running: DivergedError, SimulatorError.
+    """
+    if not isinstance(network, Network):
+        raise OptionError(
+            "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
+        )
+    simulator = resolve(backend)
+    if simulator.alpha != 1.0:
+        raise OptionError(
+            "backend",
+            f"{simulator.name!r} has dt / tau = {simulator.alpha}; windows of 2D steps are exact at 1 only",
+            "build it with dt = tau",
+        )
+    if isinstance(data, Dataset):
+        validation = (data.test_inputs, data.test_targets) if validation is None else validation
+        data = (data.inputs, data.targets)
+    x, y = check_data(network, *_pair("data", data))
+    held_out = None if validation is None else check_data(network, *_pair("validation", validation), "validation ")
+    batch_size = min(_BATCH, len(x)) if batch_size is None else batch_size
+    check_options(len(x), epochs, batch_size, learning_rate, seed)
+    run = _Run(network, check_backward(network, backward), x, y, int(batch_size), float(learning_rate), int(seed), bool(shuffle))
+    timing, _ = Schedule.of(network, schedule), network.depth  # raises CycleError: with a cycle there is no window to learn in
+    path = None if checkpoint is None else npz.writable(checkpoint, overwrite=True)
+    done = run.restore(path, epochs) if path is not None and path.exists() else run.beginning()
+    classes = _are_classes(y)
+    if len(done.history) < epochs:
+        feedback = _feedback(done)
+        order = Learning(x, y, run.order(len(done.history), epochs), run.learning_rate, timing, feedback)
+        with (
+            simulator.open(done.network) as session,
+            progress_bar(show=progress, epochs=epochs, done=len(done.history), windows=run.windows) as bar,
+            np.errstate(over="ignore", invalid="ignore"),  # a run that diverges says so once, below
+        ):
+            began = time.perf_counter()
+            for epoch in session.learn(order, bar.window):
+                seconds = time.perf_counter() - began
+                done = _finished(done, epoch, run, classes=classes, held_out=held_out, seconds=seconds)
+                bar.epoch(done.history[-1].loss, done.history[-1].validation)
+                if path is not None:
+                    run.save(path, done)
+                began = time.perf_counter()
+    return TrainingResult(done.network, done.history, done.copies)
+
+
+def batches(samples: int, batch_size: int, epoch: int, *, seed: int, shuffle: bool = True) -> Array:
+    """Return the samples that each window of an epoch (the first is 0) is given, (windows, batch_size)."""
+    order = np.random.default_rng([seed, epoch]).permutation(samples) if shuffle else np.arange(samples)
+    windows = samples // batch_size
+    return order[: windows * batch_size].reshape(windows, batch_size)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a run is."""
+
+    network: Network
+    copies: Mapping[str, Copies]
+    history: tuple[EpochRecord, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The settings that decide every bit of a run."""
+
+    network: Network
+    feedback: Mapping[str, Projection]
+    inputs: Array
+    targets: Array
+    batch_size: int
+    learning_rate: float
+    seed: int
+    shuffle: bool
+
+    @property
+    def windows(self) -> int:
+        """Windows in an epoch."""
+        return len(self.inputs) // self.batch_size
+
+    def order(self, first: int, epochs: int) -> Array:
+        """Return the samples of every window of the epochs from `first` on: (epochs, windows, batch)."""
+        return np.stack(
+            [
+                batches(len(self.inputs), self.batch_size, epoch, seed=self.seed, shuffle=self.shuffle)
+                for epoch in range(first, epochs)
+            ]
+        )
+
+    def beginning(self) -> _Progress:
+        """Return the run before its first epoch."""
+        return _Progress(self.network, _copies(self.network, {name: copy.weights for name, copy in self.feedback.items()}), ())
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a checkpoint must agree with. The backend is not in it: a run may move from one to another."""
+        return {
+            "structure": self.network.fingerprint,
+            "weights": _digest(self.network.parameters),
+            "data": _digest({"inputs": self.inputs, "targets": self.targets}),
+            "backward": _digest({name: copy.weights for name, copy in self.feedback.items()}),
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+        }
+
+    def save(self, path: Path, done: _Progress) -> None:
+        """Write a checkpoint."""
+        arrays = {f"parameter {key}": value for key, value in done.network.parameters.items()}
+        arrays |= {f"backward {name}": copy.backward for name, copy in done.copies.items() if copy.backward is not None}
+        npz.write(
+            path,
+            "checkpoint",
+            {"settings": self.settings(), "history": [vars(line) for line in done.history]},
+            arrays,
+            overwrite=True,
+        )
+
+    def restore(self, path: Path, epochs: int) -> _Progress:
+        """Read a checkpoint. Raises CheckpointError if it is of another run, damaged, or past `epochs`."""
+        record, arrays = npz.read(path, "checkpoint")
+        saved = record.get("settings") or {}
+        for name, value in self.settings().items():
+            if saved.get(name) != value:
+                raise CheckpointError(
+                    str(path),
+                    f"is of a run with another {name} ({saved.get(name)}, not {value})",
+                    "name another file, or train as that run did",
+                )
+        try:
+            history = tuple(EpochRecord(**line) for line in record["history"])
+            network = self.network.with_parameters({key: arrays[f"parameter {key}"] for key in self.network.parameters})
+            copies = _copies(network, {name: arrays[f"backward {name}"] for name in self.feedback})
+            _feedback(_Progress(network, copies, history))  # raises DataError
+        except (KeyError, TypeError, DataError) as error:
+            raise CheckpointError(str(path), f"is damaged ({error})", "remove it to start again") from None
+        if len(history) > epochs:
+            raise CheckpointError(
+                str(path),
+                f"has {len(history)} epochs already, more than the {epochs} asked for",
+                "ask for at least as many, or name another file",
+            )
+        return _Progress(network, copies, history)
+
+
+def _feedback(done: _Progress) -> dict[str, Projection]:
+    """Return the W^T copies to go on with. Raises DataError for copies that do not fit."""
+    return check_backward(done.network, {name: copy.backward for name, copy in done.copies.items() if copy.backward is not None})
+
+
+def _are_classes(targets: Array) -> bool:
+    """Whether the targets are one-hot rows, so that the largest potential is a guess that can be right."""
+    return targets.shape[1] > 1 and bool(np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all())
+
+
+def _finished(
+    before: _Progress, epoch: Epoch, run: _Run, *, classes: bool, held_out: tuple[Array, Array] | None, seconds: float
+) -> _Progress:
+    """Return the run after one more epoch. Raises DivergedError."""
+    number = len(before.history) + 1
+    if not all(np.isfinite(values).all() for values in (epoch.losses, *epoch.parameters.values())):
+        raise DivergedError(
+            "learning_rate",
+            f"{run.learning_rate} led to infinite or undefined weights in epoch {number}",
+            "use a smaller one; the last checkpoint is intact",
+        )
+    network = run.network.with_parameters(epoch.parameters)
+    accuracy = validation = None
+    if classes:
+        accuracy = epoch.correct / (run.windows * run.batch_size)
+        if held_out is not None:
+            validation = oracle.accuracy(network, held_out[0], held_out[1].argmax(axis=1))
+    record = EpochRecord(number, float(epoch.losses.mean()), accuracy, validation, epoch.messages.total(), seconds)
+    return _Progress(network, _copies(network, epoch.feedback), (*before.history, record))
+
+
+def _copies(network: Network, feedback: Mapping[str, Array]) -> dict[str, Copies]:
+    return {p.name: Copies(p.weights, feedback.get(p.name)) for p in network.projections}
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    digest = sha256()
+    for name, values in arrays.items():
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _pair(field: str, data: object) -> tuple[Any, Any]:
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise DataError(field, f"is {type(data).__name__}", "pass a pair (inputs, targets) or a Dataset")
+    return data
+
+
+def check_options(samples: int, epochs: int, batch_size: int, learning_rate: float, seed: int) -> None:
+    """Raise OptionError for settings of a training run that are outside their limits."""
+    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise OptionError(name, f"{value!r} is not an integer of at least {least}", f"use for example {least}")
+    if epochs * samples * 8 > memory_bytes():
+        raise OptionError("epochs", f"{epochs} need an order of samples that no memory holds", "train in several runs")
+    if batch_size > samples:
+        raise OptionError(
+            "batch_size",
+            f"{batch_size} is more than the {samples} samples",
+            "use a smaller batch: the last partial one is dropped",
+        )
+    if not is_real(learning_rate) or not 0 <= learning_rate <= _LARGEST:
+        raise OptionError("learning_rate", f"{learning_rate!r} is not a rate", "use a number of at least 0")

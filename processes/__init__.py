@@ -1,0 +1,9 @@
+"""The network as Lava Processes: one folder a process, and the guard that keeps Lava from hanging.
+
+slices.py       plain records: what each process is given, and nothing more
+input/ forward/ sensitivity/ loss/ recorder/    process.py says which ports there are, models.py what happens in a step
+local.py        what all of them share: ports from data, a step that reports its own failure
+assembly.py     builds the processes of a plan and connects their ports
+registry.py run_config.py    which model runs which process, so that Lava executes no other file
+host.py         the child interpreter in which Lava lives        session.py   the guard around it
+"""

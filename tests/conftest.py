@@ -1,0 +1,24 @@
+"""What all tests share: hypothesis profiles, numbers that may not go wrong in silence, and deadlines (pyproject.toml)."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Wall-clock time is the bench's business; a shared machine can be slow without being wrong.
+settings.register_profile("thorough", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", settings.get_profile("thorough"), max_examples=15)
+settings.load_profile(os.environ.get("DYADIC_HYPOTHESIS_PROFILE", "thorough"))
+
+
+@pytest.fixture(autouse=True)
+def strict_numbers():
+    """Overflow, division by zero and invalid operations raise. Underflow to 0 is what exp(-1000) should do."""
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        yield
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
