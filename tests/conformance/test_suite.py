@@ -1,0 +1,156 @@
+"""The suite itself: a backend that breaks one law fails the case of that law. A case that cannot fail would be no case."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+import dyadic_neuro as dn
+from dyadic_neuro.backends.reference import Reference
+from dyadic_neuro.errors import UnknownNameError
+from dyadic_neuro.messages import MessageLedger
+from dyadic_neuro.schedule import Schedule
+from dyadic_neuro.testing import conformance
+
+
+class Broken(Reference):
+    """The reference with a fault: `spoil_order` changes what it is told, `spoil_trace` and `spoil_epoch` what it answers."""
+
+    name = "broken"
+
+    def __init__(self, spoil_order=None, spoil_trace=None, spoil_epoch=None, *, close=True):
+        self.faults = (spoil_order, spoil_trace, spoil_epoch, close)
+
+    def open(self, network):
+        return BrokenSession(super().open(network), *self.faults)
+
+
+class BrokenSession:
+    def __init__(self, session, spoil_order, spoil_trace, spoil_epoch, close):
+        self.session, self.spoil_order, self.spoil_trace, self.spoil_epoch, self.closes = (
+            session,
+            spoil_order,
+            spoil_trace,
+            spoil_epoch,
+            close,
+        )
+
+    def relax(self, order):
+        trace = self.session.relax(self.spoil_order(order) if self.spoil_order else order)
+        return self.spoil_trace(trace) if self.spoil_trace else trace
+
+    def learn(self, order, on_window):
+        for epoch in self.session.learn(order, on_window):
+            yield self.spoil_epoch(epoch) if self.spoil_epoch else epoch
+
+    def close(self):
+        if self.closes:
+            self.session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.session.close()
+
+
+def shifted(rows, population="hidden1"):
+    """A population that is one step late."""
+    return {n: np.concatenate([r[:1], r[:-1]]) if n == population and len(r) > 1 else r for n, r in rows.items()}
+
+
+def one_short(order):
+    return replace(order, steps=max(1, order.steps - 1))
+
+
+def without_first_link(trace):
+    ledger = trace.messages
+    return replace(trace, ledger=lambda: MessageLedger(ledger.links[1:], ledger.counts[:, 1:], ledger.by_step))
+
+
+def oracle_in_disguise(trace):
+    """A backend that does not relax at all but answers with backpropagation's gradients, whatever the step."""
+    return replace(trace, gradients=dn.backprop(trace.network, trace.inputs, trace.targets))
+
+
+def drifted(epoch):
+    return replace(epoch, feedback={name: w + 1e-9 for name, w in epoch.feedback.items()})
+
+
+def off_by_little(epoch):
+    return replace(epoch, parameters={key: value * (1 + 1e-8) for key, value in epoch.parameters.items()})
+
+
+def in_double(trace):
+    return replace(trace, potentials={n: u.astype("float64") for n, u in trace.potentials.items()})
+
+
+FAULTS = {
+    "trajectory": Broken(spoil_trace=lambda trace: replace(trace, potentials=shifted(trace.potentials))),
+    "slow-steps": Broken(spoil_order=lambda order: replace(order, alpha=1.0)),
+    "exact-at-2D": Broken(spoil_order=one_short),
+    "not-before-2D": Broken(spoil_trace=oracle_in_disguise),
+    "arrival": Broken(spoil_trace=lambda trace: replace(trace, sensitivities=shifted(trace.sensitivities))),
+    "any-initial-state": Broken(
+        spoil_order=lambda order: replace(order, initial=dn.State.zero(order_network(order), len(order.inputs)))
+    ),
+    "wavefront": Broken(spoil_order=lambda order: replace(order, schedule=free_of(order))),
+    "record-last": Broken(spoil_order=lambda order: order if order.by_step else one_short(order)),
+    "other-copies": Broken(spoil_order=lambda order: replace(order, feedback=dn.dynamics.feedback_copies(order_network(order)))),
+    "cycles": Broken(spoil_trace=lambda trace: replace(trace, potentials=shifted(trace.potentials, "b"))),
+    "activations": Broken(spoil_trace=lambda trace: replace(trace, gradients={k: g * 1.001 for k, g in trace.gradients.items()})),
+    "single-precision": Broken(spoil_trace=in_double),
+    "ledger": Broken(spoil_trace=without_first_link),
+    "learning": Broken(spoil_epoch=off_by_little),
+    "transposes": Broken(spoil_epoch=drifted),
+    "closing": Broken(close=False),
+}
+
+
+def order_network(order):
+    """The suite's networks are told apart by the widths of their data; good enough to spoil an order."""
+    for network, x, _ in conformance._problems():
+        if x.shape == order.inputs.shape and np.array_equal(x, order.inputs):
+            return network
+    raise LookupError
+
+
+def free_of(order):
+    return Schedule.of(order_network(order), "free")
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_backend_that_breaks_the_law_fails_its_case(case):
+    (result,) = conformance.check(FAULTS[case], only=[case])
+    assert result.verdict == "failed"
+    assert "LookupError" not in result.reason
+
+
+def test_a_backend_that_opens_a_session_for_a_bad_order_fails():
+    class Careless(Reference):
+        def missing(self):
+            raise RuntimeError("asked too early")
+
+    (result,) = conformance.check(Careless(), only=["typed-errors"])
+    assert result.verdict == "failed"
+
+
+def test_every_case_but_typed_errors_has_a_fault_of_its_own():
+    assert {case.name for case in conformance.CASES} == set(FAULTS) | {"typed-errors"}
+
+
+def test_what_is_unsupported_carries_its_reason_and_is_not_run():
+    class Partial(Reference):
+        unsupported = MappingProxyType({"cycles": "it unrolls time"})
+
+        def open(self, network):
+            raise AssertionError
+
+    (result,) = conformance.check(Partial(), only=["cycles"])
+    assert (result.verdict, result.reason) == ("unsupported", "it unrolls time")
+
+
+def test_an_unknown_case_is_refused_before_any_runs():
+    with pytest.raises(UnknownNameError, match="no case is called 'speed'"):
+        conformance.check(Reference(), only=["ledger", "speed"])
