@@ -1,0 +1,1 @@
+"""A forward population: potentials and the forward copies of the weights."""

@@ -1,0 +1,1 @@
+"""The input population: shows the clamped samples."""

@@ -1,0 +1,1 @@
+"""The loss: turns the readout's potential into dC/du."""

@@ -1,0 +1,1 @@
+"""The recorder: the way out of the circuit."""

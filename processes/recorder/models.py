@@ -1,0 +1,48 @@
+"""What the recorder does in a step."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from lava.magma.core.decorator import implements, requires
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from dyadic_neuro.processes.local import Inbox, LocalModel
+from dyadic_neuro.processes.recorder.process import Recorder
+
+_SIGN_OF_LIFE_S = 0.1  # far below any sensible timeout, far above the cost of a message
+
+
+@implements(proc=Recorder, protocol=LoihiProtocol)
+@requires(CPU)
+class RecorderModel(LocalModel):
+    """Passes everything on as ("state" | "window" | "report" | "alive", step, content)."""
+
+    window_in: Inbox
+
+    def __init__(self, parameters: Any) -> None:  # noqa: ANN401  (Lava's own type)
+        super().__init__(parameters)
+        self._results = Connection(parameters["results"], readable=False)
+        self._told = time.monotonic()
+
+    def prepare(self, record: tuple[int, int, bool]) -> None:
+        """Take the numbers of ports."""
+        self.states, self.reports, self.windows = record
+
+    def timestep(self, t: int) -> None:
+        """Receive what is sent in this step."""
+        if self.clock.records(t):
+            self._tell("state", t, [getattr(self, f"state_in_{i}").recv() for i in range(self.states)])
+        if self.windows and self.clock.ends_window(t):
+            self._tell("window", t, self.window_in.recv())
+        if self.clock.reports(t):
+            self._tell("report", t, [getattr(self, f"report_in_{i}").recv() for i in range(self.reports)])
+        elif time.monotonic() - self._told > _SIGN_OF_LIFE_S:
+            self._tell("alive", t, None)
+
+    def _tell(self, kind: str, t: int, content: object) -> None:
+        self._results.send((kind, t, content))
+        self._told = time.monotonic()

@@ -1,0 +1,1 @@
+"""A sensitivity population: sensitivities and the W^T copies of the weights."""
