@@ -1,0 +1,352 @@
+"""The `dyadic-neuro` command. Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a simulator failed, 130 interrupted."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dyadic_neuro import demo as main_job
+from dyadic_neuro import plotting
+from dyadic_neuro.activations import ACTIVATIONS
+from dyadic_neuro.backends.base import available, resolve
+from dyadic_neuro.datasets import Dataset, load
+from dyadic_neuro.errors import DataError, DyadicError, OptionError, SimulatorError
+from dyadic_neuro.interchange.npz import writable
+from dyadic_neuro.losses import LOSSES
+from dyadic_neuro.network import Network
+from dyadic_neuro.relaxation import relax as relax_network
+from dyadic_neuro.studies.convergence import Row, convergence
+from dyadic_neuro.testing import conformance
+from dyadic_neuro.training import train as train_network
+
+FAILED, BAD_INPUT, SIMULATOR_FAILED, INTERRUPTED = 1, 2, 3, 130
+_EXACT = 1e-12
+
+app = typer.Typer(
+    help="Exact gradients by relaxation, on neuromorphic simulators.",
+    epilog="Exit codes: 0 done, 1 a check failed, 2 bad input, 3 a simulator failed, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+Data = Annotated[str, typer.Option(help="'digits', an .npz file, or 'mnist:DIR' with the four IDX files.")]
+BackendName = Annotated[str, typer.Option("--backend", help="A simulator; `dyadic-neuro backends` lists them.")]
+NetworkFile = Annotated[str | None, typer.Option("--network", help="A network saved by `train --out` or Network.save.")]
+Layers = Annotated[
+    str | None, typer.Option(help="Sizes of a new chain, like 64,32,10 (default: fits the data, one hidden layer of 64).")
+]
+ActivationName = Annotated[str, typer.Option("--activation", help=", ".join(sorted(ACTIVATIONS)))]
+LossName = Annotated[str, typer.Option("--loss", help=", ".join(sorted(LOSSES)))]
+Seed = Annotated[int, typer.Option(help="Seed of new weights and of the order of samples.")]
+Schedule = Annotated[str, typer.Option(help="free: every population updates every step; wavefront: once a window.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _reported(command: Command) -> Command:
+    """Turn an error into its message (JSON where the result would be) and its exit code."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:  # noqa: ANN401
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            _err.print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except DyadicError as error:
+            _fail(error, as_json=bool(options.get("as_json")))
+
+    return run  # type: ignore[return-value]
+
+
+def _fail(error: DyadicError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        record = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "fix": error.fix}
+        print(json.dumps({"error": record}))
+    else:
+        _err.print(f"[bold red]error[/] {escape(str(error))}", highlight=False)
+    raise typer.Exit(SIMULATOR_FAILED if isinstance(error, SimulatorError) else BAD_INPUT)
+
+
+@app.command()
+@_reported
+def demo(
+    *,
+    data: Data = "digits",
+    backend: BackendName = "lava",
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 20,
+    seed: Seed = 0,
+    out: Annotated[str, typer.Option(help="Folder for the figures.")] = "out",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Run the main job: exact gradients step by step, then training on real digits by on-chip learning."""
+    console = _err if as_json else _out
+    settings = main_job.Settings(data=data, backend=backend, epochs=epochs, seed=seed)
+    report = main_job.run(
+        settings, out, overwrite=overwrite, tell=console.print, show=lambda rows: console.print(_steps_table(rows))
+    )
+    facts = {
+        "test_accuracy": report.test_accuracy,
+        "difference_to_sgd": report.sgd_difference,
+        "difference_of_copies": report.copies_difference,
+        "messages_per_sample_free": report.messages_free,
+        "messages_per_sample_wavefront": report.messages_wavefront,
+        "messages_per_sample_learning": report.messages_learning,
+        "seconds_per_epoch": float(np.median([record.seconds for record in report.training.history])),
+        "figures": report.figures,
+    }
+    if as_json:
+        print(
+            json.dumps(
+                facts | {"steps": _rows_record(report.rows), "history": [asdict(record) for record in report.training.history]}
+            )
+        )
+        return
+    table = Table(show_header=False, box=SIMPLE_HEAD)
+    table.add_row("test accuracy", f"[bold]{report.test_accuracy:.2%}[/]")
+    table.add_row("learned weights, largest difference to plain SGD", f"{report.sgd_difference:.1e}")
+    table.add_row("two copies of a weight, largest difference", f"{report.copies_difference:.1e}")
+    table.add_row("messages per sample, relaxing: free", f"{report.messages_free:,.0f}")
+    table.add_row("messages per sample, relaxing: wavefront", f"{report.messages_wavefront:,.0f}")
+    table.add_row("messages per sample, learning: free", f"{report.messages_learning:,.0f}")
+    table.add_row("seconds per epoch (median)", f"{facts['seconds_per_epoch']:.2f}")
+    table.add_row("figures", "\n".join(report.figures))
+    _out.print(table)
+
+
+@app.command()
+@_reported
+def relax(
+    *,
+    network: NetworkFile = None,
+    layers: Layers = None,
+    activation: ActivationName = "tanh",
+    loss: LossName = "cross_entropy",
+    seed: Seed = 0,
+    data: Data = "digits",
+    samples: Annotated[int, typer.Option(help="Size of the batch, the first samples of the data.")] = 32,
+    backend: BackendName = "reference",
+    schedule: Schedule = "free",
+    steps: Annotated[int | None, typer.Option(help="Steps (default: 2D, or until settled for alpha < 1).")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Step size dt / tau (default: the backend's own, 1).")] = None,
+    figure: Annotated[str | None, typer.Option(help="Draw the two waves into this file.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Relax one batch and show how far each layer is from backpropagation at every step."""
+    if figure is not None:
+        plotting.check(figure, overwrite=overwrite)
+    resolve(backend)
+    source = load(data)
+    net = _network(network, layers, activation, loss, seed, source)
+    if not 1 <= samples <= len(source.inputs):
+        raise OptionError("samples", f"{samples} is outside 1 .. {len(source.inputs)}", "ask for as many as the data has")
+    trace = relax_network(
+        net, source.inputs[:samples], source.targets[:samples], backend=backend, schedule=schedule, steps=steps, alpha=alpha
+    )
+    rows = convergence(trace) if net.cycle is None else []  # with a cycle there is no textbook to compare with
+    if figure is not None and rows:
+        plotting.save(plotting.waves(rows, f"{trace.backend}, {schedule}, alpha = {trace.alpha:g}"), figure, overwrite=overwrite)
+    facts = {"steps": trace.steps, "loss": trace.loss, "messages_per_sample": trace.messages.total() / samples}
+    if as_json:
+        print(json.dumps(facts | {"backend": trace.backend, "rows": _rows_record(rows)}))
+        return
+    _out.print(f"{net}; backend {trace.backend}; {schedule}; {samples} samples")
+    if rows:
+        _out.print(_steps_table(rows))
+    _out.print(f"loss {trace.loss:.4f}; {facts['messages_per_sample']:,.0f} messages per sample")
+
+
+@app.command()
+@_reported
+def train(
+    *,
+    network: NetworkFile = None,
+    layers: Layers = None,
+    activation: ActivationName = "tanh",
+    loss: LossName = "cross_entropy",
+    data: Data = "digits",
+    backend: BackendName = "reference",
+    schedule: Schedule = "free",
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Samples held for each window of 2D steps.")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Step of plain gradient descent.")] = 0.5,
+    seed: Seed = 0,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Save the run here after each epoch, and go on from it if it is there.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Save the learned network here (.npz).")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train by on-chip learning, with checkpoints that an interrupted run goes on from."""
+    if out is not None:
+        writable(out, overwrite=overwrite)
+        if checkpoint is not None and Path(out).absolute() == Path(checkpoint).absolute():
+            raise OptionError("out", f"{out!r} is the checkpoint too", "give the network and the checkpoint different files")
+    resolve(backend)
+    source = load(data)
+    net = _network(network, layers, activation, loss, seed, source)
+    result = train_network(
+        net,
+        source,
+        backend=backend,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        schedule=schedule,
+        checkpoint=checkpoint,
+        progress=False if as_json else None,
+    )
+    if out is not None:
+        result.network.save(out, overwrite=overwrite)
+    if as_json:
+        print(json.dumps({"history": [asdict(record) for record in result.history], "out": out}))
+        return
+    table = Table(
+        "epoch",
+        "loss",
+        "accuracy while learning",
+        "test accuracy",
+        "messages",
+        "s",
+        title=f"{net}, on {backend}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for record in result.history:
+        percent = [("-" if value is None else f"{value:.2%}") for value in (record.accuracy, record.validation)]
+        table.add_row(str(record.epoch), f"{record.loss:.4f}", *percent, f"{record.messages:,}", f"{record.seconds:.2f}")
+    _out.print(table)
+
+
+@app.command()
+@_reported
+def check(
+    *,
+    backend: BackendName = "reference",
+    case: Annotated[list[str] | None, typer.Option("--case", help="Only this case; may be given several times.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a backend to the conformance suite. Exit code 1 if it breaks a law."""
+    simulator = resolve(backend)
+    results = []
+    for result in conformance.check(simulator, case):
+        results.append(result)
+        if not as_json:
+            _err.print(f"{result.case}: {result.verdict}", highlight=False)
+    if as_json:
+        print(json.dumps({"backend": backend, "results": [asdict(result) for result in results]}))
+    else:
+        table = Table(
+            "case",
+            "law",
+            "verdict",
+            "measured",
+            "limit",
+            "s",
+            title=f"conformance of {backend}",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+        )
+        for result in results:
+            colour = {"passed": "green", "failed": "bold red", "unsupported": "yellow"}[result.verdict]
+            numbers = [("" if value is None else f"{value:.2g}") for value in (result.measured, result.limit)]
+            law = result.law + (f"\n{result.reason}" if result.reason else "")
+            table.add_row(result.case, escape(law), f"[{colour}]{result.verdict}[/]", *numbers, f"{result.seconds:.1f}")
+        _out.print(table)
+    if any(result.verdict == "failed" for result in results):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@_reported
+def backends(*, as_json: Json = False) -> None:
+    """List the simulators, and what those that are not ready need."""
+    states = available()
+    if as_json:
+        print(json.dumps({name: {"ready": missing is None, "missing": missing} for name, missing in states.items()}))
+        return
+    table = Table("backend", "state")
+    for name, missing in states.items():
+        table.add_row(name, "[green]ready[/]" if missing is None else f"[yellow]{escape(missing)}[/]")
+    _out.print(table)
+
+
+def _network(path: str | None, layers: str | None, activation: str, loss: str, seed: int, data: Dataset) -> Network:
+    """Return the network to use, with as many inputs and outputs as the data."""
+    if path is not None and layers is not None:
+        raise OptionError("network", "and --layers are both given", "give one of them")
+    if path is not None:
+        net = Network.load(path)
+    else:
+        try:
+            sizes = [data.features, 64, data.classes] if layers is None else [int(size) for size in layers.split(",")]
+        except ValueError:
+            raise OptionError("layers", f"{layers!r} is not a list of sizes", "use a form like 64,32,10") from None
+        net = Network.dense(sizes, activation, loss, seed)
+    ends = (net.population(net.input).size, net.population(net.output).size)
+    if ends != (data.features, data.classes):
+        raise DataError(
+            "layers",
+            f"begin and end with {ends}, but the data has {data.features} inputs and {data.classes} classes",
+            "change the first and last size",
+        )
+    return net
+
+
+def _steps_table(rows: list[Row]) -> Table:
+    """Return the errors of every layer by step, as many steps as fit; exact ones are green."""
+    steps = len(rows[0].errors)
+    stride = -(-steps // max(1, (_out.width - 26) // 7))
+    shown = sorted({*range(0, steps, stride), steps - 1})
+    table = Table(title="relative error to backpropagation by step", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("layer", "quantity"):
+        table.add_column(heading, no_wrap=True)
+    for t in shown:
+        table.add_column(str(t), no_wrap=True, justify="right")
+    for row in rows:
+        cells = [f"[green]{_short(row.errors[t])}[/]" if row.errors[t] <= _EXACT else _short(row.errors[t]) for t in shown]
+        table.add_row(row.layer, row.quantity, *cells)
+    return table
+
+
+def _short(error: float) -> str:
+    """Return an error in at most five characters: 0.3, 7, 4e-16."""
+    if np.isnan(error):
+        return "-"
+    digits, exponent = f"{error:.0e}".split("e")
+    return "0" if error == 0 else f"{error:.1g}" if -2 < int(exponent) < 2 else f"{digits}e{int(exponent)}"
+
+
+def _rows_record(rows: list[Row]) -> list[dict[str, object]]:
+    return [
+        {"layer": r.layer, "quantity": r.quantity, "due": r.due, "errors": [None if np.isnan(e) else float(e) for e in r.errors]}
+        for r in rows
+    ]
+
+
+if __name__ == "__main__":
+    main()
