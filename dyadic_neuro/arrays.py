@@ -30,9 +30,9 @@ def checked(field: str, values: object, dtype: np.dtype[Any], shape: tuple[int |
         raise DataError(field, f"is not an array of real numbers ({error})", f"pass {_spell(shape)} numbers") from None
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
         raise DataError(field, f"has shape {array.shape}, not {_spell(shape)}", "reshape or transpose it")
-    # one pass without a temporary; a sum of squares that overflows only costs the second look
+    # one pass without a temporary; a sum that overflows only costs the second look
     with np.errstate(all="ignore"):
-        suspect = not np.isfinite(np.vdot(array, array))
+        suspect = not np.isfinite(array.sum())
     if suspect and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise DataError(field, f"is not finite: {array[where]} at {where}", "remove NaN and infinity (or a scale that overflows)")
