@@ -40,7 +40,7 @@ def waves(rows: Sequence[Row], title: str = "") -> Figure:
         axis.set_xlabel("step")
     axes[0].set_yticks(range(len(layers)), layers)
     axes[0].set_ylabel("layer")
-    bar = figure.colorbar(image, ax=list(axes), label="relative error (largest entry)", ticks=[0, -4, -8, -12, -16])
+    bar = figure.colorbar(image, ax=list(axes), label="relative error", ticks=[0, -4, -8, -12, -16])
     bar.ax.set_yticklabels(["1", "1e-4", "1e-8", "1e-12", "1e-16"])
     figure.suptitle(title)
     figure.legend(handles=axes[0].lines[:1], labels=["predicted arrival"], loc="outside lower right", frameon=False)

@@ -168,7 +168,7 @@ def test_dataset_wants_two_classes(classes: Any) -> None:
 
 
 def test_digits_are_the_real_ones_split_by_class_and_always_alike() -> None:
-    datasets = pytest.importorskip("sklearn.datasets")
+    datasets = pytest.importorskip("sklearn.datasets", reason="the extra `data` is not installed")
     data, again = digits(), load("digits")
     assert (data.name, data.classes, data.features) == ("digits", 10, 64)
     assert data.inputs.shape == (1437, 64)
@@ -270,7 +270,7 @@ def test_npz_takes_one_hot_targets(dtype: type, tmp_path: Path) -> None:
 
 
 def test_npz_without_a_test_part_is_split_by_class_and_always_alike(tmp_path: Path) -> None:
-    selection = pytest.importorskip("sklearn.model_selection")
+    selection = pytest.importorskip("sklearn.model_selection", reason="the extra `data` is not installed")
     targets = np.repeat([0, 1, 2], [50, 30, 20])
     inputs = np.arange(100.0)[:, None]  # each sample is its own number
     path = saved(tmp_path / "a.npz", inputs=inputs, targets=targets)
@@ -325,7 +325,7 @@ X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
     ],
 )
 def test_npz_of_wrong_arrays_is_refused(arrays: Pieces, says: str, tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="the extra `data` is not installed")
     path = saved(tmp_path / "a.npz", **arrays)
     with pytest.raises(FileError) as caught:
         from_npz(path)
@@ -347,7 +347,7 @@ def test_npz_with_an_object_array_is_refused_and_not_unpickled(tmp_path: Path) -
     for path in (files[0], files[2], tmp_path / "bare.npz"):
         with pytest.raises(FileError, match=path.name):
             from_npz(path)
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="the extra `data` is not installed")
     assert from_npz(files[1]).features == 10  # what is not asked for is not opened
 
 
@@ -384,7 +384,7 @@ def test_npz_whose_header_promises_other_sizes_is_refused(shape: str, tmp_path: 
 
 @pytest.mark.filterwarnings("ignore")  # a changed header may spell a type that numpy reads with a warning
 def test_npz_with_any_byte_changed_or_missing_loads_the_same_or_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="the extra `data` is not installed")
     path = saved(tmp_path / "a.npz", inputs=X, targets=Y, test_inputs=X, test_targets=Y)
     whole, data = path.read_bytes(), from_npz(path)
     directory = whole.index(b"PK\x01\x02")  # zip keeps no checksum of its directory: a changed length can hide the test part
