@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from dyadic_neuro.errors import DyadicError
     from dyadic_neuro.losses import Loss
     from dyadic_neuro.messages import MessageLedger
-    from dyadic_neuro.network import Network, Population, Projection
+    from dyadic_neuro.network import Network
     from dyadic_neuro.oracle import accuracy, backprop, mean_loss, predict
+    from dyadic_neuro.population import Population
+    from dyadic_neuro.projection import Projection
     from dyadic_neuro.relaxation import relax
     from dyadic_neuro.trace import Trace
     from dyadic_neuro.training import TrainingResult, train
@@ -33,8 +35,8 @@ _SOURCES = {
     "Loss": "dyadic_neuro.losses",
     "MessageLedger": "dyadic_neuro.messages",
     "Network": "dyadic_neuro.network",
-    "Population": "dyadic_neuro.network",
-    "Projection": "dyadic_neuro.network",
+    "Population": "dyadic_neuro.population",
+    "Projection": "dyadic_neuro.projection",
     "State": "dyadic_neuro.dynamics",
     "Trace": "dyadic_neuro.trace",
     "TrainingResult": "dyadic_neuro.training",

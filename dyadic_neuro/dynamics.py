@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 
 Arrivals = Iterable[tuple[Projection, Array]]
 """What arrived in one step: pairs of the copy of the weights that receives, and the signal (batch, n_source)."""

@@ -19,13 +19,15 @@ class Loss:
     """A loss on potentials `u` (batch, n) with targets `y` (batch, n).
 
     `value(u, y)` is (batch,), one loss per sample; `gradient(u, y)` is dC/du per sample, (batch, n). `check(y)` returns
-    what is wrong with a target array, or None.
+    what is wrong with a target array, or None. `separable`: dC/du of an output needs no potential but its own, so that the
+    readout may lie on several cores.
     """
 
     name: str
     value: Callable[[Array, Array], Array]
     gradient: Callable[[Array, Array], Array]
     check: Callable[[Array], str | None] = lambda _: None
+    separable: bool = False
 
     def __reduce__(self) -> Any:  # noqa: ANN401
         """Travel to another process by name, if built in."""
@@ -92,9 +94,15 @@ def _unit_interval(y: Array) -> str | None:
 
 
 _BUILT_IN = (
-    Loss("squared_error", lambda u, y: 0.5 * ((u - y) ** 2).sum(axis=1), lambda u, y: u - y),
+    Loss("squared_error", lambda u, y: 0.5 * ((u - y) ** 2).sum(axis=1), lambda u, y: u - y, separable=True),
     Loss("cross_entropy", _cross_entropy, _cross_entropy_gradient, _probability_rows),
-    Loss("binary_cross_entropy", _binary_cross_entropy, lambda u, y: 0.5 * np.tanh(0.5 * u) + 0.5 - y, _unit_interval),
+    Loss(
+        "binary_cross_entropy",
+        _binary_cross_entropy,
+        lambda u, y: 0.5 * np.tanh(0.5 * u) + 0.5 - y,
+        _unit_interval,
+        separable=True,
+    ),
 )
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in _BUILT_IN}
 

@@ -16,88 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from dyadic_neuro import topology
-from dyadic_neuro.activations import ACTIVATIONS, Activation, activation
+from dyadic_neuro.activations import ACTIVATIONS, Activation
 from dyadic_neuro.arrays import Array, checked, frozen
-from dyadic_neuro.errors import CycleError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.errors import CycleError, DataError, FileError, NetworkError, OptionError, UnknownNameError
 from dyadic_neuro.interchange import npz
 from dyadic_neuro.losses import LOSSES, Loss, loss
+from dyadic_neuro.population import ActivationSpec, Population
+from dyadic_neuro.projection import Projection
 
-ActivationSpec = str | Activation | tuple[Callable[[Array], Array], Callable[[Array], Array]]
 LossSpec = str | Loss | tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]
 _DTYPES = ("float64", "float32")
-
-
-@dataclass(frozen=True, eq=False)
-class Population:
-    """`size` neurons that share a rate function.
-
-    `bias` is (size,) or one number for all; None means a population without a bias, which then learns none.
-    """
-
-    name: str
-    size: int
-    activation: ActivationSpec = "identity"
-    bias: ArrayLike | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or any(mark in self.name for mark in ("->", ".", "/", " ")):
-            raise NetworkError(
-                "population name",
-                f"{self.name!r} is not usable in parameter keys",
-                "use a word without spaces, '.', '/' and '->'",
-            )
-        if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or self.size < 1:
-            raise NetworkError(
-                f"size of {self.name}", f"{self.size!r} is not a number of neurons", "give an integer of at least 1"
-            )
-        object.__setattr__(self, "size", int(self.size))
-        object.__setattr__(self, "activation", activation(self.activation))
-
-    @property
-    def phi(self) -> Activation:
-        """The rate function with its derivative."""
-        return cast(Activation, self.activation)
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """Dense synapses from `source` to `target`: one copy of a weight matrix `weights` (n_target, n_source).
-
-    Signals are (batch, n). A fixed projection (`plastic=False`) carries messages but never learns.
-    """
-
-    source: str
-    target: str
-    weights: Array
-    plastic: bool = True
-
-    @property
-    def name(self) -> str:
-        """The key of the weights: "source->target"."""
-        return f"{self.source}->{self.target}"
-
-    def forward(self, rates: Array) -> Array:
-        """Return the drive (batch, n_target) that rates (batch, n_source) cause."""
-        return rates @ self.weights.T
-
-    def backward(self, sensitivities: Array) -> Array:
-        """Return the drive (batch, n_source) that sensitivities (batch, n_target) cause through the transposed weights."""
-        return sensitivities @ self.weights
-
-    def outer(self, sensitivities: Array, rates: Array) -> Array:
-        """Return the mean over the batch of sensitivities (outer) rates, (n_target, n_source)."""
-        batch = len(rates)
-        if batch == 1:  # einsum writes the result in one pass, faster than np.outer or a matrix product of inner length 1
-            return np.asarray(np.einsum("i,j->ij", sensitivities[0], rates[0]))
-        return (sensitivities * (1.0 / batch)).T @ rates
-
-    def transposed(self) -> Projection:
-        """Return the backward copy W^T: a projection the other way, sharing memory with this one."""
-        return Projection(self.target, self.source, self.weights.T, self.plastic)
-
-    def with_weights(self, weights: Array) -> Projection:
-        """Return this projection holding other weights of the same shape."""
-        return Projection(self.source, self.target, weights, self.plastic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +34,8 @@ class Network:
 
     The `input` population shows the clamped input: it has neither bias nor rate function. The `output` population, the
     readout, applies no rate function: the loss reads its potentials. Every population lies on a path from input to
-    readout. Cycles are allowed, but a network that has one has no depth.
+    readout. Cycles are allowed, but a network that has one has no depth. `weightless` marks a specification: shapes
+    without values.
 
     Raises NetworkError (or DataError for arrays of a wrong shape or with NaN) with the name of what is wrong.
     """
@@ -117,6 +46,7 @@ class Network:
     input: str = "input"
     output: str = "output"
     dtype: DTypeLike = "float64"
+    weightless: bool = False
 
     def __post_init__(self) -> None:
         dtype = _dtype(self.dtype)
@@ -126,11 +56,8 @@ class Network:
                 raise NetworkError(field, f"are not all of class {kind.__name__}", f"build each with {kind.__name__}(...)")
         _check_graph(self.populations, self.projections, self.input, self.output)
         sizes = {population.name: population.size for population in self.populations}
-        populations = tuple(_frozen_population(population, dtype) for population in self.populations)
-        projections = tuple(
-            replace(p, weights=frozen(checked(f"weights of {p.name}", p.weights, dtype, (sizes[p.target], sizes[p.source]))))
-            for p in self.projections
-        )
+        populations = tuple(_frozen_population(population, dtype, self.weightless) for population in self.populations)
+        projections = tuple(_frozen_projection(projection, sizes, dtype, self.weightless) for projection in self.projections)
         for field, value in (
             ("populations", populations),
             ("projections", projections),
@@ -159,9 +86,7 @@ class Network:
             raise NetworkError("sizes", f"{sizes!r} is not a list of at least two sizes", "give [inputs, hidden ..., outputs]")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise OptionError("seed", f"{seed!r} is not a seed", "give an integer of at least 0")
-        names = ["input", *(f"hidden{i}" for i in range(1, len(sizes) - 1)), "output"]
-        hidden = [Population(name, size, activation, bias=0.0) for name, size in zip(names[1:-1], sizes[1:-1], strict=True)]
-        populations = [Population("input", sizes[0]), *hidden, Population("output", sizes[-1], bias=0.0)]
+        populations = _chain_of(sizes, activation)
         rng = np.random.default_rng(seed)
         try:
             weights = [rng.normal(0.0, a.size**-0.5, (b.size, a.size)) for a, b in pairwise(populations)]
@@ -172,6 +97,44 @@ class Network:
         projections = [Projection(a.name, b.name, w) for (a, b), w in zip(pairwise(populations), weights, strict=True)]
         return cls(populations, projections, loss, dtype=dtype)
 
+    @classmethod
+    def specification(
+        cls,
+        populations: Sequence[int] | Sequence[Population],
+        projections: Sequence[tuple[str, str]] | None = None,
+        activation: ActivationSpec = "tanh",
+        loss: LossSpec = "squared_error",
+        dtype: DTypeLike = "float64",
+    ) -> Network:
+        """Return a network without weights, of any size: it can be mapped, saved in a mapping, and told apart, but not run.
+
+        `populations` are the sizes of a chain, as for `dense`, or populations; these are joined by `projections`, pairs
+        (source, target), or in a chain. `with_parameters` gives it all its weights and biases.
+        """
+        if not isinstance(populations, (Sequence, np.ndarray)) or isinstance(populations, (str, bytes)) or len(populations) < 2:
+            raise NetworkError("populations", f"{populations!r} are not at least two", "give sizes, or a list of Population")
+        found = [p for p in populations if isinstance(p, Population)]
+        if not found:
+            found = _chain_of(cast(Sequence[int], populations), activation)
+        names = [p.name for p in found]
+        sizes = {p.name: p.size for p in found}
+        try:
+            pairs = [(str(a), str(b)) for a, b in (pairwise(names) if projections is None else projections)]
+        except (TypeError, ValueError):
+            raise NetworkError("projections", f"{projections!r} are not pairs", 'give pairs like ("input", "hidden1")') from None
+        weights = [np.broadcast_to(np.nan, (sizes.get(b, 1), sizes.get(a, 1))) for a, b in pairs]
+        synapses = [Projection(a, b, w) for (a, b), w in zip(pairs, weights, strict=True)]
+        return cls(found, synapses, loss, dtype=dtype, weightless=True)
+
+    def structure(self) -> Network:
+        """Return this network without its weights, a specification of the same fingerprint."""
+        return self if self.weightless else replace(self, weightless=True)
+
+    def need_weights(self) -> None:
+        """Raise NetworkError if this is a specification."""
+        if self.weightless:
+            raise NetworkError("network", "is a specification, without weights", "give it all of them: with_parameters({...})")
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is worked out again when needed: copies and pickles hold the description only."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -179,7 +142,8 @@ class Network:
     def __repr__(self) -> str:
         parts = ", ".join(f"{p.name} {p.size}" + (f" {p.phi.name}" if p.phi.name != "identity" else "") for p in self.populations)
         depth = "cyclic" if self.cycle else f"depth {self.depth}"
-        return f"Network({parts}; {len(self.projections)} projections; {self.cost.name}; {self.dtype}; {depth})"
+        kind = "Specification" if self.weightless else "Network"
+        return f"{kind}({parts}; {len(self.projections)} projections; {self.cost.name}; {self.dtype}; {depth})"
 
     # What is where
 
@@ -295,16 +259,19 @@ class Network:
         for key in parameters:
             if key not in self.parameters:
                 raise UnknownNameError("parameters", f"no parameter is called {key!r}", f"use some of {list(self.parameters)}")
+        missing = [key for key in self.parameters if key not in parameters] if self.weightless else []
+        if missing:
+            raise UnknownNameError("parameters", f"a specification needs all of them, not without {missing}", "add them")
         populations = [replace(p, bias=parameters.get(f"{p.name}.bias", p.bias)) for p in self.populations]
         projections = [p.with_weights(np.asarray(parameters.get(p.name, p.weights))) for p in self.projections]
-        return replace(self, populations=populations, projections=projections)
+        return replace(self, populations=populations, projections=projections, weightless=False)
 
     # Files
 
     def _specification(self) -> dict[str, Any]:
         return {
             "populations": [[p.name, p.size, p.phi.name, p.bias is not None] for p in self.populations],
-            "projections": [[p.source, p.target, p.plastic] for p in self.projections],
+            "projections": [[p.source, p.target, p.plastic, *_part(p)] for p in self.projections],
             "loss": self.cost.name,
             "input": self.input,
             "output": self.output,
@@ -331,6 +298,7 @@ class Network:
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the network to an npz file. Raises OutputExistsError, and NetworkError for functions of the user's own."""
+        self.need_weights()
         for name, known in [(p.phi, ACTIVATIONS) for p in self.populations] + [(self.cost, LOSSES)]:
             if known.get(name.name) is not name:
                 raise NetworkError(
@@ -349,10 +317,15 @@ class Network:
                 Population(n, size, phi, arrays[f"{n}.bias"] if biased else None)
                 for n, size, phi, biased in record["populations"]
             ]
-            projections = [Projection(a, b, arrays[f"{a}->{b}"], bool(plastic)) for a, b, plastic in record["projections"]]
+            projections = [_projection(arrays[f"{line[0]}->{line[1]}"], line) for line in record["projections"]]
             return cls(populations, projections, record["loss"], record["input"], record["output"], record["dtype"])
         except (KeyError, TypeError, ValueError, LookupError) as error:
             raise FileError(str(path), f"does not describe a network ({error})", "it is corrupt: use another copy") from None
+
+
+def _chain_of(sizes: Sequence[int], activation: ActivationSpec) -> list[Population]:
+    hidden = [Population(f"hidden{i}", size, activation, bias=0.0) for i, size in enumerate(sizes[1:-1], 1)]
+    return [Population("input", sizes[0]), *hidden, Population("output", sizes[-1], bias=0.0)]
 
 
 def _dtype(spec: DTypeLike) -> np.dtype[Any]:
@@ -363,6 +336,18 @@ def _dtype(spec: DTypeLike) -> np.dtype[Any]:
     if dtype is None or dtype.name not in _DTYPES:
         raise NetworkError("dtype", f"{spec!r} is not a float network's type", f"use one of {list(_DTYPES)}")
     return np.dtype(dtype.name)  # in the byte order of this machine
+
+
+def _part(projection: Projection) -> list[Any]:
+    """Return what a specification says of a projection that is not a whole matrix."""
+    p = projection
+    return [] if p.shape is None and not p.one_to_one else [list(p.corner), list(p.full_shape), list(p.weights.shape)]
+
+
+def _projection(weights: Array, line: Sequence[Any]) -> Projection:
+    source, target, plastic, *part = line
+    corner, shape = (part[0], tuple(part[1])) if part else ((0, 0), None)
+    return Projection(source, target, weights, bool(plastic), (corner[0], corner[1]), shape)
 
 
 def _check_functions(network: Network) -> None:
@@ -385,11 +370,36 @@ def _check_functions(network: Network) -> None:
             )
 
 
-def _frozen_population(population: Population, dtype: np.dtype[Any]) -> Population:
+def _frozen_population(population: Population, dtype: np.dtype[Any], weightless: bool) -> Population:  # noqa: FBT001
     if population.bias is None:
         return population
+    if weightless:
+        return replace(population, bias=_no_values((population.size,), dtype))
     bias = np.full(population.size, population.bias) if np.ndim(population.bias) == 0 else population.bias
     return replace(population, bias=frozen(checked(f"bias of {population.name}", bias, dtype, (population.size,))))
+
+
+def _frozen_projection(projection: Projection, sizes: Mapping[str, int], dtype: np.dtype[Any], weightless: bool) -> Projection:  # noqa: FBT001
+    p, joined = projection, (sizes[projection.target], sizes[projection.source])
+    field = f"weights of {p.name}"
+    if weightless:
+        found = replace(p, weights=_no_values(np.shape(p.weights), dtype))
+    else:
+        one_to_one = np.ndim(p.weights) == 1 and (p.shape is not None or joined == 2 * np.shape(p.weights))
+        wanted = joined if p.shape is None and not one_to_one else (None,) * (1 if one_to_one else 2)
+        found = replace(p, weights=frozen(checked(field, p.weights, dtype, wanted)))
+    if found.weights.ndim not in (1, 2) or found.full_shape != joined or found.rows.start < 0 or found.columns.start < 0:
+        raise DataError(
+            field, f"are part of {found.full_shape} at {p.corner}, not of {joined}", "give shape=(n_target, n_source)"
+        )
+    if found.rows.stop > joined[0] or found.columns.stop > joined[1] or 0 in found.weights.shape:
+        raise DataError(field, f"{found.weights.shape} at {p.corner} do not lie in {joined}", "give a smaller block or a corner")
+    return replace(found, shape=None) if found.weights.shape == joined else found
+
+
+def _no_values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array of this shape that takes no memory: one NaN, seen everywhere."""
+    return np.broadcast_to(np.array(np.nan, dtype), shape)
 
 
 def _check_graph(populations: Sequence[Population], projections: Sequence[Projection], first: str, last: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from dyadic_neuro.arrays import Array, checked
 from dyadic_neuro.errors import DataError
 from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 
 
 def backprop(network: Network, inputs: object, targets: object) -> dict[str, Array]:
@@ -24,8 +25,9 @@ def backprop(network: Network, inputs: object, targets: object) -> dict[str, Arr
         if key.endswith(".bias"):
             found[key] = delta[key.removesuffix(".bias")].mean(axis=0)
         else:
-            source, target = key.split("->")
-            found[key] = np.einsum("bv,bk->vk", delta[target], activity[source]) / len(x)
+            p = network.projection(key)
+            whole = np.einsum("bv,bk->vk", delta[p.target], activity[p.source]) / len(x)
+            found[key] = _cut_out(whole, p)
     return found
 
 
@@ -59,6 +61,7 @@ def mean_loss(network: Network, inputs: object, targets: object) -> float:
 
 def predict(network: Network, inputs: object) -> Array:
     """Return the readout's potentials (batch, n_output) of a forward sweep. Raises as `backprop`."""
+    network.need_weights()
     potentials, _ = _forward(
         network, checked("inputs", inputs, np.dtype(network.dtype), (None, network.population(network.input).size))
     )
@@ -74,7 +77,28 @@ def accuracy(network: Network, inputs: object, classes: object) -> float:
     return float((found == labels).mean())
 
 
+def _matrix(p: Projection) -> Array:
+    """Return all of W (n_target, n_source), with the zeros that stand for no synapse."""
+    if p.shape is None and p.weights.ndim == 2:
+        return p.weights
+    whole = np.zeros(p.shape or 2 * p.weights.shape, p.weights.dtype)
+    if p.weights.ndim == 1:
+        for i, weight in enumerate(p.weights):
+            whole[p.corner[0] + i, p.corner[1] + i] = weight
+    else:
+        whole[p.corner[0] : p.corner[0] + p.weights.shape[0], p.corner[1] : p.corner[1] + p.weights.shape[1]] = p.weights
+    return whole
+
+
+def _cut_out(whole: Array, p: Projection) -> Array:
+    """Return the entries of `whole` (n_target, n_source) at which the projection has synapses, in the shape of its weights."""
+    if p.weights.ndim == 1:
+        return np.array([whole[p.corner[0] + i, p.corner[1] + i] for i in range(len(p.weights))], whole.dtype)
+    return whole[p.corner[0] : p.corner[0] + p.weights.shape[0], p.corner[1] : p.corner[1] + p.weights.shape[1]]
+
+
 def _data(network: Network, inputs: object, targets: object) -> tuple[Array, Array]:
+    network.need_weights()
     dtype = np.dtype(network.dtype)
     x = checked("inputs", inputs, dtype, (None, network.population(network.input).size))
     if not len(x):
@@ -88,7 +112,7 @@ def _sweep(network: Network, x: Array, y: Array) -> tuple[dict[str, Array], dict
     for name in reversed(network.order):
         if name in (network.input, network.output):
             continue
-        carried = sum(np.einsum("bv,vk->bk", delta[p.target], p.weights) for p in network.outgoing[name])
+        carried = sum(np.einsum("bv,vk->bk", delta[p.target], _matrix(p)) for p in network.outgoing[name])
         delta[name] = carried * network.population(name).phi.derivative(potentials[name], activity[name])
     return potentials, activity, delta
 
@@ -99,7 +123,7 @@ def _forward(network: Network, x: Array) -> tuple[dict[str, Array], dict[str, Ar
     for name in network.order:
         if name == network.input:
             continue
-        drive = sum(np.einsum("bk,vk->bv", activity[p.source], p.weights) for p in network.incoming[name])
+        drive = sum(np.einsum("bk,vk->bv", activity[p.source], _matrix(p)) for p in network.incoming[name])
         bias = network.population(name).bias
         potentials[name] = np.asarray(drive if bias is None else drive + np.asarray(bias))
         activity[name] = network.population(name).phi.rate(potentials[name])

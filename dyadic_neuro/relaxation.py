@@ -15,7 +15,8 @@ from dyadic_neuro.arrays import Array, checked
 from dyadic_neuro.backends.base import Backend, Relaxation, resolve
 from dyadic_neuro.dynamics import State, feedback_copies
 from dyadic_neuro.errors import DataError, OptionError, UnknownNameError
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule, settling_steps
 from dyadic_neuro.trace import Trace
 
@@ -85,6 +86,7 @@ def prepare(
         raise OptionError(
             "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
         )
+    network.need_weights()
     x, y = check_data(network, inputs, targets, own=record == "all")  # the last state alone needs them no more
     alpha = _alpha(alpha, backend_alpha)
     if schedule == "wavefront" and alpha != 1.0:
@@ -129,7 +131,7 @@ def check_backward(network: Network, backward: Mapping[str, ArrayLike] | None) -
             raise UnknownNameError(
                 "backward", f"{name!r} has no W^T copy", f"use some of {list(copies)} (projections from the input have none)"
             )
-        shape = (copies[name].weights.shape[0], copies[name].weights.shape[1])
+        shape = copies[name].weights.shape
         copies[name] = copies[name].with_weights(
             checked(f"backward of {name}, (n_source, n_target)", weights, np.dtype(network.dtype), shape)
         )

@@ -20,8 +20,9 @@ from dyadic_neuro.backends.base import Backend, Epoch, Learning, resolve
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import CheckpointError, DataError, DivergedError, OptionError
 from dyadic_neuro.interchange import npz
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
 from dyadic_neuro.progress import progress_bar
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import check_backward, check_data, is_real, memory_bytes
 from dyadic_neuro.schedule import Schedule
 
@@ -100,6 +101,7 @@ def train(
         raise OptionError(
             "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
         )
+    network.need_weights()
     simulator = resolve(backend)
     if simulator.alpha != 1.0:
         raise OptionError(

@@ -12,7 +12,7 @@ from dyadic_neuro.activations import Activation
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.losses import Loss
 from dyadic_neuro.messages import Link
-from dyadic_neuro.network import Projection
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Timing
 
 

@@ -13,7 +13,8 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MissingExtraError, OptionError, UnknownNameError
 from dyadic_neuro.messages import MessageLedger
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.trace import Trace
 

@@ -18,8 +18,9 @@ from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.messages import Link, MessageLedger
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
 from dyadic_neuro.processes.slices import Clock, ForwardSlice, InputSlice, LossSlice, Plan, Samples, SensitivitySlice, unpack
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.trace import Trace
 

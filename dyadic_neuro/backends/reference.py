@@ -13,7 +13,8 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
 from dyadic_neuro.dynamics import State, bias_gradient, bias_update, potential_update, sensitivity_update, weight_update
 from dyadic_neuro.errors import SessionClosedError
-from dyadic_neuro.network import Network, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.trace import Trace
 

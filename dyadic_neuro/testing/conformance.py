@@ -20,8 +20,10 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend, Session
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import CycleError, DataError, DyadicError, OptionError, SessionClosedError, UnknownNameError
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import backprop, descend
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import prepare, relax
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.testing import networks
@@ -105,6 +107,7 @@ def _problems() -> list[Problem]:
         (networks.chain(2, 4, activation="tanh", loss="cross_entropy"), 32),
         (networks.dag(3, 4, activation="sigmoid", loss="binary_cross_entropy"), 32),
         (networks.dag(4, 5, loss="cross_entropy"), 1),
+        (networks.dag(5, 4, activation="tanh", parts=True), 8),
     ]
     return [(net, *networks.batch(net, i, size)) for i, (net, size) in enumerate(nets)]
 

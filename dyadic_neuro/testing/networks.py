@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.dynamics import State
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "gelu", "sin")
 """Activations whose derivative is never 0 over an interval, so that a wrong potential always shows in the sensitivity."""
@@ -24,8 +27,19 @@ def chain(
     return _network(rng, names, list(pairwise(names)), activation, loss, dtype)
 
 
-def dag(seed: int, hidden: int, *, activation: str | None = None, loss: str = "squared_error", dtype: str = "float64") -> Network:
-    """Return a random acyclic network of that many hidden populations with skip connections."""
+def dag(
+    seed: int,
+    hidden: int,
+    *,
+    activation: str | None = None,
+    loss: str = "squared_error",
+    dtype: str = "float64",
+    parts: bool = False,
+) -> Network:
+    """Return a random acyclic network of that many hidden populations with skip connections.
+
+    With `parts` some projections are blocks or one to one, and some are fixed.
+    """
     rng = np.random.default_rng([seed, hidden, 1])
     names = ["input", *(f"hidden{i}" for i in range(1, hidden + 1)), "output"]
     last = len(names) - 1
@@ -40,7 +54,8 @@ def dag(seed: int, hidden: int, *, activation: str | None = None, loss: str = "s
     if not any(i == 0 for i, _ in edges):
         edges.add((0, last))
     pairs = [(names[i], names[j]) for i, j in sorted(edges)]
-    return _network(rng, names, [pairs[i] for i in rng.permutation(len(pairs))], activation, loss, dtype)
+    network = _network(rng, names, [pairs[i] for i in rng.permutation(len(pairs))], activation, loss, dtype)
+    return replace(network, projections=[_part(rng, p) for p in network.projections]) if parts else network
 
 
 def batch(network: Network, seed: int, size: int) -> tuple[Array, Array]:
@@ -77,6 +92,17 @@ def _network(
     ]
     projections = [Projection(a, b, rng.normal(0.0, sizes[a] ** -0.5, (sizes[b], sizes[a]))) for a, b in edges]
     return Network(populations, projections, loss, dtype=dtype)
+
+
+def _part(rng: np.random.Generator, p: Projection) -> Projection:
+    """Return a random part of a projection: all of it, a block, or a diagonal; plastic or fixed."""
+    kind, plastic, shape = rng.choice(["whole", "block", "diagonal"]), bool(rng.random() < 0.7), p.full_shape
+    if kind == "whole":
+        return replace(p, plastic=plastic)
+    row, column = (int(rng.integers(n)) for n in shape)
+    block = p.weights[row : row + int(rng.integers(1, 5)), column : column + int(rng.integers(1, 5))]
+    weights = block if kind == "block" else np.diagonal(block)
+    return Projection(p.source, p.target, weights, plastic, (row, column), shape)
 
 
 def _bias(rng: np.random.Generator, name: str, size: int) -> Array | None:

@@ -16,9 +16,13 @@ def chains(max_depth: int = 8, activations: tuple[str, ...] | None = None) -> st
     return st.builds(_chain, SEEDS, st.integers(1, max_depth), _activation(activations), st.sampled_from(sorted(LOSSES)))
 
 
-def dags(max_hidden: int = 6, activations: tuple[str, ...] | None = None) -> st.SearchStrategy[Network]:
-    """Acyclic networks of 0 to `max_hidden` hidden populations with skip connections."""
-    return st.builds(_dag, SEEDS, st.integers(0, max_hidden), _activation(activations), st.sampled_from(sorted(LOSSES)))
+def dags(max_hidden: int = 6, activations: tuple[str, ...] | None = None, *, parts: bool = False) -> st.SearchStrategy[Network]:
+    """Acyclic networks of 0 to `max_hidden` hidden populations with skip connections.
+
+    With `parts` some projections are blocks or one to one, some are fixed, and a path may carry nothing.
+    """
+    losses = st.sampled_from(sorted(LOSSES))
+    return st.builds(_dag, SEEDS, st.integers(0, max_hidden), _activation(activations), losses, st.just(parts))
 
 
 def _activation(names: tuple[str, ...] | None) -> st.SearchStrategy[str | None]:
@@ -29,5 +33,5 @@ def _chain(seed: int, depth: int, activation: str | None, loss: str) -> Network:
     return networks.chain(seed, depth, activation=activation, loss=loss)
 
 
-def _dag(seed: int, hidden: int, activation: str | None, loss: str) -> Network:
-    return networks.dag(seed, hidden, activation=activation, loss=loss)
+def _dag(seed: int, hidden: int, activation: str | None, loss: str, parts: bool) -> Network:  # noqa: FBT001
+    return networks.dag(seed, hidden, activation=activation, loss=loss, parts=parts)

@@ -9,10 +9,10 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.dynamics import bias_gradient, bias_update, potential_update, weight_update
-from dyadic_neuro.network import Projection
 from dyadic_neuro.processes.forward.process import Forward
 from dyadic_neuro.processes.local import Inbox, LocalModel, Outbox
 from dyadic_neuro.processes.slices import ForwardSlice
+from dyadic_neuro.projection import Projection
 
 
 @implements(proc=Forward, protocol=LoihiProtocol)

@@ -18,7 +18,7 @@ class Forward(LocalProcess):
     def __init__(self, record: ForwardSlice, clock: Clock, dtype: str, failures: int) -> None:
         shape = record.potential.shape
         ports: list[Inlet | Outlet] = [
-            Inlet(f"rate_in_{i}", (shape[0], copy.weights.shape[1]), dtype) for i, copy in enumerate(record.incoming)
+            Inlet(f"rate_in_{i}", (shape[0], copy.full_shape[1]), dtype) for i, copy in enumerate(record.incoming)
         ]
         if record.partner:
             ports += [

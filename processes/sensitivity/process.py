@@ -17,7 +17,7 @@ class Sensitivity(LocalProcess):
     def __init__(self, record: SensitivitySlice, clock: Clock, dtype: str, failures: int) -> None:
         shape = record.sensitivity.shape
         ports: list[Inlet | Outlet] = [
-            Inlet(f"sensitivity_in_{i}", (shape[0], copy.weights.shape[1]), dtype) for i, (_, copy) in enumerate(record.feedback)
+            Inlet(f"sensitivity_in_{i}", (shape[0], copy.full_shape[1]), dtype) for i, (_, copy) in enumerate(record.feedback)
         ]
         if record.feedback:
             ports += [Inlet("partner_in", (1 if record.learning_rate is None else 2, *shape), dtype)]

@@ -11,7 +11,7 @@ from dyadic_neuro.testing.strategies import SEEDS, chains, dags
 from dyadic_neuro.trace import relative_error
 
 EXACT = 1e-12
-NETWORKS = st.one_of(chains(8), dags(6))
+NETWORKS = st.one_of(chains(8), dags(6), dags(5, parts=True))
 SMOOTH = st.one_of(chains(8, networks.SMOOTH), dags(6, networks.SMOOTH))
 BATCHES = st.sampled_from([1, 2, 7])
 SCALES = st.sampled_from([0.0, 1.0, 30.0])

@@ -10,7 +10,9 @@ import pytest
 from dyadic_neuro import backprop, mean_loss, relax
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.losses import LOSSES
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 H, TOLERANCE = 1e-5, 3e-9
 SIZES = {"input": 3, "a": 4, "b": 2, "c": 3, "output": 3}

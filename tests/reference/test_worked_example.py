@@ -39,7 +39,9 @@ import numpy as np
 import pytest
 
 from dyadic_neuro import backprop, mean_loss, relax, train
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 NET = Network(
     [Population("input", 2), Population("a", 2, "relu", [1, -4]), Population("output", 1, bias=0.5)],

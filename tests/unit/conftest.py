@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from dyadic_neuro import errors
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 BUILTINS = {
     errors.NetworkError: ValueError,

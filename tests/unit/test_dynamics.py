@@ -22,7 +22,9 @@ from dyadic_neuro.dynamics import (
     weight_update,
 )
 from dyadic_neuro.losses import LOSSES
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 seeds = st.integers(0, 2**32 - 1)
 every_loss = pytest.mark.parametrize("loss", LOSSES)

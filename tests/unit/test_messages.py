@@ -5,7 +5,9 @@ import pytest
 
 from dyadic_neuro import relax, train
 from dyadic_neuro.messages import Entry, Link, MessageLedger, expected, learns, links
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
 
 CHAIN = Network.dense([2, 3, 1], seed=0)  # D = 2, so a window is 4 steps

@@ -14,7 +14,9 @@ from dyadic_neuro import backprop
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.errors import CycleError, DataError, FileError, NetworkError, OptionError, OutputExistsError, UnknownNameError
 from dyadic_neuro.losses import LOSSES
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 seeds = st.integers(0, 2**32 - 1)
 IN, OUT = Population("input", 2), Population("output", 3, bias=0.5)

@@ -5,7 +5,9 @@ import pytest
 
 from dyadic_neuro import accuracy, backprop, mean_loss, oracle, predict
 from dyadic_neuro.errors import CycleError, DataError
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 NET = Network.dense([2, 3, 2], activation="tanh", loss="cross_entropy", seed=0)
 X = np.array([[1.0, -1], [0.5, 2], [0, 0.3]])

@@ -9,7 +9,9 @@ from dyadic_neuro import backends, backprop, relax
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.dynamics import State, step
 from dyadic_neuro.errors import CycleError, DataError, OptionError, SessionClosedError, UnknownNameError
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import prepare
 from dyadic_neuro.schedule import settling_steps
 from dyadic_neuro.trace import relative_error

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dyadic_neuro.errors import CycleError, OptionError
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule, Timing, arrival_weight, missing_weight, settling_steps
 
 seeds = st.integers(0, 2**32 - 1)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from dyadic_neuro import Dataset, accuracy, backends, backprop, mean_loss, train, training
 from dyadic_neuro.errors import CheckpointError, CycleError, DataError, DivergedError, FileError, OptionError, UnknownNameError
 from dyadic_neuro.interchange import npz
-from dyadic_neuro.network import Network, Population, Projection
+from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 
 seeds = st.integers(0, 2**32 - 1)
 NET = Network.dense([3, 4, 4, 2], activation="tanh", loss="cross_entropy", seed=0)
