@@ -13,16 +13,20 @@ from dyadic_neuro.lazy import attach
 if TYPE_CHECKING:
     from dyadic_neuro import backends, datasets, dynamics, errors, plotting, testing
     from dyadic_neuro.activations import Activation
+    from dyadic_neuro.cost import Cost
     from dyadic_neuro.datasets import Dataset
     from dyadic_neuro.dynamics import State
     from dyadic_neuro.errors import DyadicError
     from dyadic_neuro.losses import Loss
+    from dyadic_neuro.mappings.chip import Chip
+    from dyadic_neuro.mappings.mapping import Mapping, map_network
     from dyadic_neuro.messages import MessageLedger
     from dyadic_neuro.network import Network
     from dyadic_neuro.oracle import accuracy, backprop, mean_loss, predict
     from dyadic_neuro.population import Population
     from dyadic_neuro.projection import Projection
-    from dyadic_neuro.relaxation import relax
+    from dyadic_neuro.quantity import Quantity
+    from dyadic_neuro.relaxation import relax, stream
     from dyadic_neuro.trace import Trace
     from dyadic_neuro.training import TrainingResult, train
 
@@ -30,13 +34,17 @@ __version__ = "0.1.0"
 
 _SOURCES = {
     "Activation": "dyadic_neuro.activations",
+    "Chip": "dyadic_neuro.mappings.chip",
+    "Cost": "dyadic_neuro.cost",
     "Dataset": "dyadic_neuro.datasets",
     "DyadicError": "dyadic_neuro.errors",
     "Loss": "dyadic_neuro.losses",
+    "Mapping": "dyadic_neuro.mappings.mapping",
     "MessageLedger": "dyadic_neuro.messages",
     "Network": "dyadic_neuro.network",
     "Population": "dyadic_neuro.population",
     "Projection": "dyadic_neuro.projection",
+    "Quantity": "dyadic_neuro.quantity",
     "State": "dyadic_neuro.dynamics",
     "Trace": "dyadic_neuro.trace",
     "TrainingResult": "dyadic_neuro.training",
@@ -46,22 +54,28 @@ _SOURCES = {
     "datasets": "dyadic_neuro.datasets",
     "dynamics": "dyadic_neuro.dynamics",
     "errors": "dyadic_neuro.errors",
+    "map_network": "dyadic_neuro.mappings.mapping",
     "mean_loss": "dyadic_neuro.oracle",
     "plotting": "dyadic_neuro.plotting",
     "predict": "dyadic_neuro.oracle",
     "relax": "dyadic_neuro.relaxation",
+    "stream": "dyadic_neuro.relaxation",
     "testing": "dyadic_neuro.testing",
     "train": "dyadic_neuro.training",
 }
 __all__ = [
     "Activation",
+    "Chip",
+    "Cost",
     "Dataset",
     "DyadicError",
     "Loss",
+    "Mapping",
     "MessageLedger",
     "Network",
     "Population",
     "Projection",
+    "Quantity",
     "State",
     "Trace",
     "TrainingResult",
@@ -71,10 +85,12 @@ __all__ = [
     "datasets",
     "dynamics",
     "errors",
+    "map_network",
     "mean_loss",
     "plotting",
     "predict",
     "relax",
+    "stream",
     "testing",
     "train",
 ]

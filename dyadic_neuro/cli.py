@@ -22,7 +22,7 @@ from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.backends.base import available, resolve
 from dyadic_neuro.datasets import Dataset, load
 from dyadic_neuro.errors import DataError, DyadicError, OptionError, SimulatorError
-from dyadic_neuro.interchange.npz import writable
+from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.losses import LOSSES
 from dyadic_neuro.network import Network
 from dyadic_neuro.relaxation import relax as relax_network

@@ -13,7 +13,7 @@ from dyadic_neuro import plotting
 from dyadic_neuro.backends.base import Backend, resolve
 from dyadic_neuro.datasets import Dataset, load
 from dyadic_neuro.errors import FileError, MissingExtraError
-from dyadic_neuro.interchange.npz import writable
+from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import accuracy, descend
 from dyadic_neuro.relaxation import relax

@@ -3,6 +3,8 @@
 DyadicError                      names `field`, `problem` (with the limit) and `fix`
 ├── NetworkError       ValueError         the description of a network is wrong
 │   └── CycleError                        it has a cycle where a depth is needed
+├── CapacityError      ValueError         a network does not fit on a chip
+├── MappingError       ValueError         a mapping breaks a limit or a law, or is of another network
 ├── DataError          ValueError         inputs, targets or states of a wrong shape, range or kind
 ├── OptionError        ValueError         an option outside its limits, or two that contradict
 ├── UnknownNameError   LookupError        no population, activation, loss, backend ... of this name
@@ -41,6 +43,14 @@ class NetworkError(DyadicError, ValueError):
 
 class CycleError(NetworkError):
     """The network has a cycle, so it has no depth; the message names the cycle."""
+
+
+class CapacityError(DyadicError, ValueError):
+    """A network does not fit on a chip; the message names population, resource, need, limit, and the change that would fit."""
+
+
+class MappingError(DyadicError, ValueError):
+    """A mapping breaks a limit or a law, or belongs to another network."""
 
 
 class DataError(DyadicError, ValueError):

@@ -56,7 +56,7 @@ class Network:
                 raise NetworkError(field, f"are not all of class {kind.__name__}", f"build each with {kind.__name__}(...)")
         _check_graph(self.populations, self.projections, self.input, self.output)
         sizes = {population.name: population.size for population in self.populations}
-        populations = tuple(_frozen_population(population, dtype, self.weightless) for population in self.populations)
+        populations = tuple(_frozen_population(population, dtype, weightless=self.weightless) for population in self.populations)
         projections = tuple(_frozen_projection(projection, sizes, dtype, self.weightless) for projection in self.projections)
         for field, value in (
             ("populations", populations),
@@ -122,7 +122,10 @@ class Network:
             pairs = [(str(a), str(b)) for a, b in (pairwise(names) if projections is None else projections)]
         except (TypeError, ValueError):
             raise NetworkError("projections", f"{projections!r} are not pairs", 'give pairs like ("input", "hidden1")') from None
-        weights = [np.broadcast_to(np.nan, (sizes.get(b, 1), sizes.get(a, 1))) for a, b in pairs]
+        try:
+            weights = [np.broadcast_to(np.nan, (sizes.get(b, 1), sizes.get(a, 1))) for a, b in pairs]
+        except (ValueError, OverflowError) as error:
+            raise NetworkError("populations", f"{sizes} are too large to count ({error})", "use smaller populations") from None
         synapses = [Projection(a, b, w) for (a, b), w in zip(pairs, weights, strict=True)]
         return cls(found, synapses, loss, dtype=dtype, weightless=True)
 
@@ -136,8 +139,24 @@ class Network:
             raise NetworkError("network", "is a specification, without weights", "give it all of them: with_parameters({...})")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is worked out again when needed: copies and pickles hold the description only."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Leave out what is worked out again when needed: copies and pickles hold the description only.
+
+        Of a specification they hold shapes, not the values that it does not have.
+        """
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.weightless:
+            state["populations"] = tuple(replace(p, bias=None if p.bias is None else 0.0) for p in self.populations)
+            state["projections"] = tuple((replace(p, weights=np.zeros(0)), p.weights.shape) for p in self.projections)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what `__getstate__` returned."""
+        if state["weightless"]:
+            dtype = np.dtype(state["dtype"])
+            state["populations"] = tuple(_frozen_population(p, dtype, weightless=True) for p in state["populations"])
+            state["projections"] = tuple(replace(p, weights=_no_values(n, dtype)) for p, n in state["projections"])
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{p.name} {p.size}" + (f" {p.phi.name}" if p.phi.name != "identity" else "") for p in self.populations)
@@ -268,7 +287,8 @@ class Network:
 
     # Files
 
-    def _specification(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
+        """Return the structure as plain JSON values: everything but the values of weights and biases."""
         return {
             "populations": [[p.name, p.size, p.phi.name, p.bias is not None] for p in self.populations],
             "projections": [[p.source, p.target, p.plastic, *_part(p)] for p in self.projections],
@@ -278,6 +298,37 @@ class Network:
             "dtype": str(self.dtype),
         }
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> Network:
+        """Return the network that `record` describes, with the parameters `arrays`, or as a specification without any.
+
+        Raises NetworkError, DataError, UnknownNameError, and KeyError, TypeError or ValueError for what is no record.
+        """
+        sizes = {name: size for name, size, *_ in record["populations"]}
+        values: Mapping[str, Any] = {} if arrays is None else arrays
+        populations = [
+            Population(name, size, phi, None if not biased else 0.0 if arrays is None else values[f"{name}.bias"])
+            for name, size, phi, biased in record["populations"]
+        ]
+        projections = []
+        for source, target, plastic, *part in record["projections"]:
+            corner, shape, held = part or ((0, 0), None, (sizes[target], sizes[source]))
+            weights = np.broadcast_to(np.nan, held) if arrays is None else values[f"{source}->{target}"]
+            whole = None if shape is None else (shape[0], shape[1])
+            projections.append(Projection(source, target, weights, bool(plastic), (corner[0], corner[1]), whole))
+        named = (record["loss"], record["input"], record["output"], record["dtype"])
+        return cls(populations, projections, *named, weightless=arrays is None)
+
+    def check_names(self, field: str) -> None:
+        """Raise NetworkError if a function of the user's own keeps the network from being written to a file."""
+        for name, known in [(p.phi, ACTIVATIONS) for p in self.populations] + [(self.cost, LOSSES)]:
+            if known.get(name.name) is not name:
+                raise NetworkError(
+                    field,
+                    f"{name.name!r} is a function of your own, which a file cannot hold",
+                    "save `parameters` and rebuild with `with_parameters`",
+                )
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the structure: everything but the values of weights and biases.
@@ -285,7 +336,7 @@ class Network:
         Functions of the user's own are told apart by their values at a few points.
         """
         points = np.concatenate([np.linspace(-2.0, 2.0, 41), np.linspace(-100.0, 100.0, 41)])
-        digest = hashlib.sha256(json.dumps(self._specification()).encode())
+        digest = hashlib.sha256(json.dumps(self.record()).encode())
         with np.errstate(all="ignore"):
             for phi in (p.phi for p in self.populations if ACTIVATIONS.get(p.phi.name) is not p.phi):
                 digest.update(
@@ -299,26 +350,15 @@ class Network:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the network to an npz file. Raises OutputExistsError, and NetworkError for functions of the user's own."""
         self.need_weights()
-        for name, known in [(p.phi, ACTIVATIONS) for p in self.populations] + [(self.cost, LOSSES)]:
-            if known.get(name.name) is not name:
-                raise NetworkError(
-                    "save",
-                    f"{name.name!r} is a function of your own, which a file cannot hold",
-                    "save `parameters` and rebuild with `with_parameters`",
-                )
-        npz.write(path, "network", self._specification(), self.parameters, overwrite=overwrite)
+        self.check_names("save")
+        npz.write(path, "network", self.record(), self.parameters, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
         """Read a network that `save` wrote. Raises FileError when the file is missing, foreign, truncated or corrupt."""
         record, arrays = npz.read(path, "network")
         try:
-            populations = [
-                Population(n, size, phi, arrays[f"{n}.bias"] if biased else None)
-                for n, size, phi, biased in record["populations"]
-            ]
-            projections = [_projection(arrays[f"{line[0]}->{line[1]}"], line) for line in record["projections"]]
-            return cls(populations, projections, record["loss"], record["input"], record["output"], record["dtype"])
+            return cls.from_record(record, arrays)
         except (KeyError, TypeError, ValueError, LookupError) as error:
             raise FileError(str(path), f"does not describe a network ({error})", "it is corrupt: use another copy") from None
 
@@ -344,12 +384,6 @@ def _part(projection: Projection) -> list[Any]:
     return [] if p.shape is None and not p.one_to_one else [list(p.corner), list(p.full_shape), list(p.weights.shape)]
 
 
-def _projection(weights: Array, line: Sequence[Any]) -> Projection:
-    source, target, plastic, *part = line
-    corner, shape = (part[0], tuple(part[1])) if part else ((0, 0), None)
-    return Projection(source, target, weights, bool(plastic), (corner[0], corner[1]), shape)
-
-
 def _check_functions(network: Network) -> None:
     """Refuse functions of the user's own that widen float32. Raises OptionError."""
     u = np.resize(np.array([-0.5, 0.5], np.dtype(network.dtype)), (1, 2))
@@ -370,7 +404,7 @@ def _check_functions(network: Network) -> None:
             )
 
 
-def _frozen_population(population: Population, dtype: np.dtype[Any], weightless: bool) -> Population:  # noqa: FBT001
+def _frozen_population(population: Population, dtype: np.dtype[Any], *, weightless: bool) -> Population:
     if population.bias is None:
         return population
     if weightless:

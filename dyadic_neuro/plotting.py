@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dyadic_neuro.errors import FileError, MissingExtraError
-from dyadic_neuro.interchange.npz import writable
+from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.studies.convergence import Row
 from dyadic_neuro.training import EpochRecord
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array, checked
-from dyadic_neuro.backends.base import Backend, Relaxation, resolve
+from dyadic_neuro.backends.base import Backend, Relaxation, deployed, resolve
 from dyadic_neuro.dynamics import State, feedback_copies
 from dyadic_neuro.errors import DataError, OptionError, UnknownNameError
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule, settling_steps
-from dyadic_neuro.trace import Trace
+from dyadic_neuro.trace import Stream, Trace
 
 _SMALLEST_ALPHA = 1e-7  # a settling count of 10^7 steps and more is hardly what somebody meant
 _STABLE_BELOW = 2.0  # (1 - alpha) is the only eigenvalue of a step, so |1 - alpha| < 1 (DESIGN section 2)
@@ -54,6 +54,7 @@ def relax(
         network,
         inputs,
         targets,
+        running=deployed(simulator, network) if isinstance(network, Network) and not network.weightless else None,
         backend_alpha=simulator.alpha,
         steps=steps,
         alpha=alpha,
@@ -67,11 +68,34 @@ def relax(
         return session.relax(order)
 
 
+def stream(network: Network, inputs: ArrayLike, targets: ArrayLike, *, backend: str | Backend) -> Stream:
+    """Send samples through a pipeline, a new one every step, and return the exact gradients of their mean loss.
+
+    `inputs` is (samples, n_input), `targets` integer classes (samples,) or rows (samples, n_output). Weights are frozen
+    meanwhile. The backend must be able to: `backends.MappedChip(map_network(network, chip, pipeline=True))`.
+
+    Raises, before anything runs: DataError, OptionError (backend), UnknownNameError, CycleError, MappingError.
+    """
+    if not isinstance(network, Network):
+        raise OptionError("network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...)")
+    network.need_weights()
+    simulator = resolve(backend)
+    x, y = check_data(network, inputs, targets)
+    with simulator.open(network) as session:
+        run = getattr(session, "stream", None)
+        if run is None:
+            fix = "use backends.MappedChip(map_network(network, chip, pipeline=True))"
+            raise OptionError("backend", f"{simulator.name!r} has no pipeline", fix)
+        found: Stream = run(x, y)
+        return found
+
+
 def prepare(
     network: Network,
     inputs: ArrayLike,
     targets: ArrayLike,
     *,
+    running: Network | None = None,
     backend_alpha: float = 1.0,
     steps: int | None = None,
     alpha: float | None = None,
@@ -81,7 +105,10 @@ def prepare(
     record: str = "all",
     tolerance: float = 1e-8,
 ) -> Relaxation:
-    """Check everything that `relax` takes and return the order a session understands. Raises as `relax`."""
+    """Check everything that `relax` takes and return the order a session understands. Raises as `relax`.
+
+    `running` is the network that the backend runs in place of this one, if it is another: it has the steps and the states.
+    """
     if not isinstance(network, Network):
         raise OptionError(
             "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
@@ -99,10 +126,11 @@ def prepare(
         raise OptionError("record", f"{record!r} is neither 'all' nor 'last'", "use one of them")
     if not (is_real(tolerance) and 0 < tolerance < 1):
         raise OptionError("tolerance", f"{tolerance!r} is outside (0, 1)", "use for example 1e-8")
-    count = _steps(network, steps, alpha, tolerance)
+    running = network if running is None else running
+    count = _steps(running, steps, alpha, tolerance)
     if record == "all":
-        _check_memory(network, count, len(x))
-    timing, start = Schedule.of(network, schedule), _initial(network, initial, len(x))
+        _check_memory(running, count, len(x))
+    timing, start = Schedule.of(running, schedule), _initial(running, initial, len(x))
     return Relaxation(x, y, count, alpha, timing, start, check_backward(network, backward), record == "all")
 
 

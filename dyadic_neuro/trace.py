@@ -10,6 +10,7 @@ from numbers import Integral
 import numpy as np
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.messages import MessageLedger
@@ -24,7 +25,7 @@ class Trace:
     state; with record="last" they keep the last row only, (1, batch, n). `gradients` maps each plastic parameter to
     what its synapses read in the last step, s_v(steps) outer r_k(steps - 1), in the shape of the parameter: from 2D steps
     on that is dC/dW exactly. `inputs` and `targets` are private copies, but with record="last" `inputs` is the caller's own
-    array. `cost` is None where the backend has no model of time and energy.
+    array. `cost` is None where the backend has no model of time and energy (`pricing` works it out).
     """
 
     network: Network
@@ -38,7 +39,7 @@ class Trace:
     sensitivities: Mapping[str, Array]
     gradients: Mapping[str, Array]
     ledger: Callable[[], MessageLedger]
-    cost: Mapping[str, object] | None = None
+    pricing: Callable[[], Cost] | None = None
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -49,6 +50,11 @@ class Trace:
     def messages(self) -> MessageLedger:
         """Who sent how many messages to whom at which step."""
         return self.ledger()
+
+    @cached_property
+    def cost(self) -> Cost | None:
+        """What the run cost on the chip that the backend simulates, or None."""
+        return None if self.pricing is None else self.pricing()
 
     @cached_property
     def loss(self) -> float:
@@ -77,6 +83,30 @@ class Trace:
                 'relax with record="all" and ask for a step from 1 on',
             )
         return gradients(self.network, self.state(step).sensitivities, rates(self.network, self.state(step - 1), self.inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A pipelined run: a new sample every step, weights frozen meanwhile.
+
+    `gradients` (by plastic parameter, means over the samples) are dC/dW exactly; `feedback` are those that the W^T copies
+    summed up, by projection name, each the transpose. `potentials` (samples, n_output) are the readout's, `steps` all
+    steps: samples - 1 + 2D.
+    """
+
+    network: Network
+    backend: str
+    steps: int
+    targets: Array
+    potentials: Array
+    gradients: Mapping[str, Array]
+    feedback: Mapping[str, Array]
+    cost: Cost
+
+    @cached_property
+    def loss(self) -> float:
+        """C, the mean over the samples."""
+        return float(self.network.cost.value(self.potentials, self.targets).mean())
 
 
 def relative_error(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from dyadic_neuro.backends.base import Backend, Epoch, Learning, resolve
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import CheckpointError, DataError, DivergedError, OptionError
 from dyadic_neuro.interchange import npz
+from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.network import Network
 from dyadic_neuro.progress import progress_bar
 from dyadic_neuro.projection import Projection
@@ -118,7 +119,7 @@ def train(
     check_options(len(x), epochs, batch_size, learning_rate, seed)
     run = _Run(network, check_backward(network, backward), x, y, int(batch_size), float(learning_rate), int(seed), bool(shuffle))
     timing, _ = Schedule.of(network, schedule), network.depth  # raises CycleError: with a cycle there is no window to learn in
-    path = None if checkpoint is None else npz.writable(checkpoint, overwrite=True)
+    path = None if checkpoint is None else writable(checkpoint, overwrite=True)
     done = run.restore(path, epochs) if path is not None and path.exists() else run.beginning()
     classes = _are_classes(y)
     if len(done.history) < epochs:

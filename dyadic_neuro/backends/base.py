@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MissingExtraError, OptionError, UnknownNameError
 from dyadic_neuro.messages import MessageLedger
@@ -61,7 +62,8 @@ class Epoch:
     """What an epoch of learning ended with.
 
     `parameters` are the forward copies and the biases, `feedback` the W^T copies by projection name, `losses` that of each
-    window before its update, `correct` the samples classified right then, `messages` the totals of the epoch.
+    window before its update, `correct` the samples classified right then, `messages` the totals of the epoch. `cost` is
+    what the epoch cost on the chip that the backend simulates, if any.
     """
 
     parameters: Mapping[str, Array]
@@ -69,6 +71,7 @@ class Epoch:
     losses: Array
     correct: int
     messages: MessageLedger
+    cost: Cost | None = None
 
 
 class Session(Protocol):
@@ -94,7 +97,8 @@ class Backend(Protocol):
     """A simulator.
 
     `alpha` is its own dt / tau; `tolerance` the largest difference to the reference's trajectory that float rounding
-    explains; `unsupported` maps what it cannot do (names of conformance cases) to the reason.
+    explains; `unsupported` maps what it cannot do (names of conformance cases) to the reason. A backend that runs another
+    network in place of the user's, which computes the same in more steps, says so by a method `deployed(network)`.
     """
 
     name: str
@@ -107,6 +111,12 @@ class Backend(Protocol):
 
     def open(self, network: Network) -> Session:
         """Return a session for the network."""
+
+
+def deployed(backend: Backend, network: Network) -> Network:
+    """Return the network that the backend will run, which decides on steps and states: `network` unless it says otherwise."""
+    found: Network = getattr(backend, "deployed", lambda same: same)(network)
+    return found
 
 
 @cache  # reading the metadata of every installed package takes longer than a relaxation

@@ -7,13 +7,13 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.errors import FileError, OutputExistsError
+from dyadic_neuro.errors import FileError
+from dyadic_neuro.interchange.outputs import writing
 
 _RECORD = "__record__"
 _FORMAT = "dyadic_neuro"
@@ -32,47 +32,13 @@ _DAMAGE = (
 )
 
 
-def writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Return `path` if a file may be written there. Raises OutputExistsError, or FileError if its folder is missing."""
-    try:
-        path = Path(path)
-        if path.is_dir():
-            raise FileError(str(path), "is a folder", "name a file in it")
-        if path.exists() and not overwrite:
-            fix = "choose another name, or pass overwrite=True (--overwrite)"
-            raise OutputExistsError(str(path), "is already there and would be lost", fix)
-        if not path.absolute().parent.is_dir():
-            raise FileError(str(path), "its folder does not exist", f"create {path.absolute().parent} first")
-        probe = _partial(path)
-        probe.touch()
-        probe.unlink()
-    except (FileError, OutputExistsError):
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise FileError(str(path), f"cannot be written ({error})", "name a file in a folder of yours") from None
-    return path
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
 def write(
     path: str | os.PathLike[str], kind: str, record: Mapping[str, Any], arrays: Mapping[str, Array], *, overwrite: bool
 ) -> None:
     """Write `record` (JSON values) and `arrays` to `path`: whole or not at all, also when interrupted in the middle."""
-    path = writable(path, overwrite=overwrite)
     text = json.dumps({"format": _FORMAT, "kind": kind, **record})
-    temporary = _partial(path)
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **{_RECORD: np.array(text)}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(path, overwrite=overwrite) as file:
+        np.savez(file, **{_RECORD: np.array(text)}, **arrays)
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Array]]:

@@ -487,7 +487,7 @@ def test_a_network_that_contradicts_itself_is_no_network(tmp_path, refuses):
     from dyadic_neuro.interchange import npz
 
     net, path = small(), tmp_path / "net.npz"
-    good, arrays = net._specification(), dict(net.parameters)
+    good, arrays = net.record(), dict(net.parameters)
     changes = [
         {"loss": "hinge"},
         {"input": "eye"},

@@ -1,5 +1,8 @@
 """A projection is a matrix: whole, a block of one, or a diagonal. Compared with the matrix itself."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,6 +116,17 @@ def test_a_specification_may_be_larger_than_memory():
     assert huge.depth == 2
 
 
+def test_copies_of_a_specification_hold_shapes_only():
+    huge = dn.Network.specification([10**6, 10**6, 10], activation="relu", loss="cross_entropy")
+    text = pickle.dumps(huge)
+    assert len(text) < 10_000
+    again = pickle.loads(text)
+    assert again.fingerprint == huge.fingerprint
+    assert again.weightless
+    assert again.parameters["input->hidden1"].shape == (10**6, 10**6)
+    assert copy.deepcopy(huge).depth == 2
+
+
 def test_a_specification_of_populations():
     populations = [dn.Population("input", 4), dn.Population("a", 3, "tanh", 0.0), dn.Population("output", 2)]
     found = dn.Network.specification(populations, [("input", "a"), ("a", "output"), ("input", "output")])
@@ -136,7 +150,7 @@ def test_a_specification_cannot_run(tmp_path):
         specification.with_parameters({"input->hidden1": np.ones((3, 4))})
 
 
-@pytest.mark.parametrize("wrong", [[3], "abc", 7, [4, 0], [4, -1, 2], [4, "x"]])
+@pytest.mark.parametrize("wrong", [[3], "abc", 7, [4, 0], [4, -1, 2], [4, "x"], [10, 10**18, 10], [10, 10**30]])
 def test_no_specification(wrong):
     with pytest.raises(NetworkError):
         dn.Network.specification(wrong)

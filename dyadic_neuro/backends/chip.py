@@ -1,0 +1,200 @@
+"""The chip backend: a mapped network core by core, with every event counted, or layer by layer with the same counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+
+from dyadic_neuro import messages
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
+from dyadic_neuro.backends.reference import Reference
+from dyadic_neuro.cost import Cost
+from dyadic_neuro.dynamics import State
+from dyadic_neuro.errors import OptionError, SessionClosedError
+from dyadic_neuro.mappings.cores import Machine
+from dyadic_neuro.mappings.cost import price
+from dyadic_neuro.mappings.counts import StepCounts, signals
+from dyadic_neuro.mappings.mapping import Mapping as Placed
+from dyadic_neuro.mappings.mapping import map_network
+from dyadic_neuro.mappings.pipeline import Pipeline
+from dyadic_neuro.network import Network
+from dyadic_neuro.schedule import Schedule
+from dyadic_neuro.trace import Stream, Trace
+
+
+class MappedChip:
+    """Runs a network as it lies on a chip.
+
+    `mapping` says where; without one, each network is mapped onto `chip` first (the loihi2 preset, as few cores as fit).
+    Each core holds only its own arrays and what packets brought it, and counts what it does. With `fast` whole layers are
+    computed at once, and counted from the mapping: the same states to rounding, the same counts, in less time.
+    Where the mapping divided a fan-in, traces show the populations on the chip, while gradients and learned parameters go
+    by the keys of the user's network.
+    """
+
+    name = "chip"
+    alpha = 1.0
+    tolerance = 1e-12
+    unsupported: Mapping[str, str] = {}
+
+    def __init__(self, mapping: Placed | None = None, *, chip: str = "loihi2", fast: bool = False) -> None:
+        if mapping is not None and not isinstance(mapping, Placed):
+            raise OptionError("mapping", f"{type(mapping).__name__} is not a Mapping", "make one: map_network(network, chip)")
+        self._given, self._chip, self._fast = mapping, chip, fast
+        self._made: dict[str, Placed] = {}
+
+    def missing(self) -> str | None:
+        """Return None: it needs nothing but NumPy."""
+        return None
+
+    def mapping(self, network: Network) -> Placed:
+        """Return the mapping that the network runs with.
+
+        Raises MappingError if the one given is for another structure, and whatever `map_network` raises.
+        """
+        if self._given is not None:
+            self._given.check(network)
+            return self._given
+        if network.fingerprint not in self._made:
+            self._made[network.fingerprint] = map_network(network, self._chip)
+        return self._made[network.fingerprint]
+
+    def deployed(self, network: Network) -> Network:
+        """Return the network that will run: another one where a fan-in was divided. Raises as `mapping`."""
+        return self.mapping(network).apply(network)
+
+    def open(self, network: Network) -> ChipSession:
+        """Return a session for the network. Raises as `mapping`."""
+        return ChipSession(network, self.mapping(network), fast=self._fast)
+
+
+class ChipSession:
+    """Relaxes and learns with one network on one chip.
+
+    After a run core by core, `counts` has the events of every step, for one sample, and `learned` the synapses and biases
+    that changed on each core in the last learning phase.
+    """
+
+    def __init__(self, network: Network, mapping: Placed, *, fast: bool) -> None:
+        self._network, self._mapping, self._fast = network, mapping, fast
+        self._running = mapping.apply(network)
+        self._closed = False
+        self.counts: list[StepCounts] = []
+        self.learned: Array = np.zeros(len(mapping.cores), np.int64)
+
+    def relax(self, order: Relaxation) -> Trace:
+        """Run the dynamics and return what happened, with its cost. Raises SessionClosedError."""
+        self._open()
+        order = replace(order, feedback=self._mapping.division.apply_feedback(self._running, order.feedback))
+        trace = self._relax_layers(order) if self._fast else self._relax_cores(order)
+        gradients = self._mapping.division.restore(trace.gradients)
+        return replace(trace, backend="chip", gradients=gradients)
+
+    def _relax_layers(self, order: Relaxation) -> Trace:
+        with Reference().open(self._running) as session:
+            trace = session.relax(order)
+        return replace(trace, pricing=lambda: self._price(order, self._scheduled(order.schedule, order.steps)))
+
+    def _relax_cores(self, order: Relaxation) -> Trace:
+        net, steps, batch = self._running, order.steps, len(order.inputs)
+        machine = Machine(self._mapping, net, order.feedback, order.initial, order.inputs)
+        machine.clamp(order.inputs, order.targets)
+        counts, rows = [], [(order.initial.potentials, order.initial.sensitivities)]
+        for t in range(1, steps + 1):
+            counts.append(machine.step(*signals(self._mapping, order.schedule, t), order.alpha))
+            rows = [*rows, machine.states()] if order.by_step else [machine.states()]
+        self.counts = counts
+        found = [{n: np.stack([row[kind][n] for row in rows]) for n in rows[0][kind]} for kind in (0, 1)]
+        parts = (order.schedule.kind, order.alpha, steps, order.inputs, order.targets, found[0], found[1], machine.gradients())
+
+        def ledger() -> messages.MessageLedger:
+            return messages.expected(net, order.schedule, steps, batch, by_step=order.by_step, window=steps, learning=False)
+
+        return Trace(net, "chip", *parts, ledger, lambda: self._price(order, counts))
+
+    def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
+        """Learn in the cores. Raises SessionClosedError."""
+        self._open()
+        schedule = Schedule.of(self._running, order.schedule.kind)
+        feedback = self._mapping.division.apply_feedback(self._running, order.feedback)
+        running = replace(order, schedule=schedule, feedback=feedback)
+        return self._learn_layers(running, on_window) if self._fast else self._learn_cores(running, on_window)
+
+    def _learn_layers(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
+        with Reference().open(self._running) as session:
+            for epoch in session.learn(order, on_window):
+                self._open()
+                yield self._restored(epoch, order, list(self._scheduled(order.schedule, self._running.relaxation_steps)))
+
+    def _learn_cores(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
+        net, mapping, window, batch = self._running, self._mapping, self._running.relaxation_steps, order.order.shape[2]
+        first = order.inputs[order.order[0, 0]]
+        machine = Machine(mapping, net, order.feedback, State.zero(net, batch), first)
+        for windows in order.order:
+            self._open()
+            losses, correct, self.counts = [], 0, []
+            for samples in windows:
+                x, y = order.inputs[samples], order.targets[samples]
+                machine.clamp(x, y)
+                for t in range(1, window + 1):
+                    if t == window:
+                        readout = machine.states()[0][net.output]
+                    self.counts.append(machine.step(*signals(mapping, order.schedule, t), 1.0))
+                self.learned = machine.learn(order.learning_rate)
+                losses.append(float(net.cost.value(readout, y).mean()))
+                correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())
+                on_window(losses[-1])
+            steps = window * len(windows)
+            ledger = messages.expected(net, order.schedule, steps, batch, by_step=False, window=window, learning=True)
+            epoch = Epoch(machine.parameters(), machine.feedback(), np.array(losses), correct, ledger)
+            yield self._restored(epoch, order, self.counts[:window])
+
+    def stream(self, inputs: Array, targets: Array) -> Stream:
+        """Send the samples through, a new one every step, core by core. Raises OptionError and SessionClosedError.
+
+        `inputs` is (samples, n_input), `targets` (samples, n_output) rows. The mapping must have room for the lines.
+        """
+        self._open()
+        mapping, division = self._mapping, self._mapping.division
+        if not (mapping.pipeline and mapping.learning):
+            fix = "map_network(..., pipeline=True), with learning"
+            raise OptionError("mapping", "has no room for the lines and sums of a pipeline", fix)
+        machine = Pipeline(mapping, self._running)
+        self.counts, potentials = machine.run(inputs, targets)
+        gradients, feedback = machine.summed(len(inputs))
+        cost = price(mapping, self.counts, samples=len(inputs), learning=True, pipelined=True)
+        restored = (division.restore(gradients), division.restore_feedback(feedback))
+        return Stream(self._network, "chip", len(self.counts), targets, potentials, *restored, cost)
+
+    def _restored(self, epoch: Epoch, order: Learning, counts: list[StepCounts]) -> Epoch:
+        """Return the epoch by the keys of the user's network, with its cost."""
+        division, samples = self._mapping.division, order.order[0].size
+        cost = price(self._mapping, counts, samples=samples, learning=True)
+        parameters, feedback = division.restore(epoch.parameters), division.restore_feedback(epoch.feedback)
+        return replace(epoch, parameters=parameters, feedback=feedback, cost=cost)
+
+    def _scheduled(self, schedule: Schedule, steps: int) -> Iterator[StepCounts]:
+        return (self._mapping.counter.scheduled(schedule, t) for t in range(1, steps + 1))
+
+    def _price(self, order: Relaxation, counts: Iterator[StepCounts] | list[StepCounts]) -> Cost:
+        return price(self._mapping, counts, samples=len(order.inputs), learning=False)
+
+    def close(self) -> None:
+        """End the session; closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self) -> ChipSession:
+        """Return the session."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the session."""
+        self.close()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise SessionClosedError("session", "is closed", "open a new one")

@@ -1,0 +1,129 @@
+"""From counts to energy and time, at the prices of a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping as Mapped
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from dyadic_neuro.cost import Component, Cost
+from dyadic_neuro.errors import OptionError
+from dyadic_neuro.mappings.chip import Chip
+from dyadic_neuro.mappings.counts import Counter, StepCounts
+from dyadic_neuro.mappings.timing import seconds, step_s, unknown_times
+from dyadic_neuro.quantity import Quantity
+from dyadic_neuro.schedule import Schedule
+
+if TYPE_CHECKING:
+    from dyadic_neuro.mappings.mapping import Mapping
+
+PIPELINE = "pipeline"
+
+
+def price(mapping: Mapping, steps: Iterable[StepCounts], *, samples: int, learning: bool, pipelined: bool = False) -> Cost:
+    """Return the cost of samples that go through these steps each, or (`pipelined`) all of them together.
+
+    A batch is as many samples one after the other. With `learning` weights (or sums beside them) change once for each
+    sample, since each has its own product to add.
+    """
+    chip, counter = mapping.chip, mapping.counter
+    tiles, chips = mapping.tiles_in_use, mapping.chips_in_use
+    events, times = dict.fromkeys(_EVENTS, 0), []
+    for counts in steps:
+        if counts not in _PRICED:
+            _PRICED[counts] = (_events(chip, counter, counts), step_s(chip, counts, counter.mapped, tiles))
+        found, time_s = _PRICED[counts]
+        times.append(time_s)
+        for name, count in found.items():
+            events[name] += count
+    learned = counter.learning if learning else np.zeros_like(counter.learning)
+    events["learning_update"] = int(learned.sum())
+    barrier = float(chip.barrier_s(tiles) or 0.0)
+    learning_s = float(learned.max(initial=0)) * seconds(chip, "learning_update") + barrier if learning else 0.0
+    repeats = {name: 1 if pipelined and name != "learning_update" else samples for name in events}
+    parts = components(chip, {name: count * repeats[name] for name, count in events.items()})
+    powered_s = chips * (sum(times) * (1 if pipelined else samples) + learning_s * samples)
+    if powered_s:
+        parts.append(Component("static", powered_s, chip.power.static))
+    absent = _missing_times(chip, tiles, events)
+    return Cost(chip.name, assumptions(mapping), samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
+
+
+def components(chip: Chip, events: Mapped[str, float]) -> list[Component]:
+    """Return the parts of the energy of these events that are not 0, or not known."""
+    parts = [Component(name, count, getattr(chip.energy, name)) for name, count in events.items()]
+    return [part for part in parts if part.count and part.each.value != 0]
+
+
+def sample_cost(mapping: Mapping, schedule: str = "free", *, learning: bool = True) -> Cost:
+    """Return the cost of one sample: 2D steps and (`learning`) the change of the weights. Raises CycleError.
+
+    `schedule` "pipeline" is one sample of a full pipeline: one step, in which everything sends. Raises OptionError if the
+    mapping has no room for it.
+    """
+    steps = sample_steps(mapping, schedule)
+    return price(mapping, steps, samples=1, learning=learning, pipelined=schedule == PIPELINE)
+
+
+def sample_steps(mapping: Mapping, schedule: str) -> list[StepCounts]:
+    """Return the events of the steps from one sample to the next; steps alike are the same object. Raises as `sample_cost`."""
+    if schedule == PIPELINE:
+        if not mapping.pipeline:
+            raise OptionError("schedule", "the mapping has no room for a pipeline", "map_network(..., pipeline=True)")
+        return [mapping.counter.scheduled(Schedule.of(mapping.network, "free"), 1)]  # everything sends and is updated
+    timing = Schedule.of(mapping.network, schedule)
+    return [mapping.counter.scheduled(timing, t) for t in range(1, mapping.network.relaxation_steps + 1)]
+
+
+def assumptions(mapping: Mapping) -> tuple[str, ...]:
+    """Return what every number of this mapping takes for granted."""
+    chip, widths = mapping.chip, mapping.chip.widths
+    bits = [f"weights {widths.weight.value} bit", f"messages {mapping.demand.message_bits} bit"]
+    if widths.state.known:
+        bits.append(f"state {widths.state.value} bit")
+    return (*chip.hypotheses, f"float emulation: computed in {np.dtype(mapping.network.dtype)}, costed at {', '.join(bits)}")
+
+
+# Steps alike share their counts, which belong to one mapping and never change: each is priced once.
+_PRICED: WeakKeyDictionary[StepCounts, tuple[dict[str, int], float]] = WeakKeyDictionary()
+
+_EVENTS = (
+    "neuron_access",
+    "neuron_update",
+    "neuron_fire",
+    "synaptic_operation",
+    "message",
+    "message_in",
+    "hop_horizontal",
+    "hop_vertical",
+    "chip_crossing",
+    "learning_update",
+)
+
+
+def _events(chip: Chip, counter: Counter, counts: StepCounts) -> dict[str, int]:
+    horizontal, vertical = counts.links.hops
+    return {
+        "neuron_access": int(counter.mapped.sum()),
+        "neuron_update": int(counts.updated.sum()),
+        "neuron_fire": int(counts.fired.sum()),
+        "synaptic_operation": int(counts.synaptic_events.sum()),
+        "message": int(counts.messages_out.sum()),
+        "message_in": int(counts.messages_in.sum()),
+        "hop_horizontal": horizontal,
+        "hop_vertical": vertical,
+        "chip_crossing": sum(counts.links.crossing(chip).hops),
+    }
+
+
+def _missing_times(chip: Chip, tiles: int, events: dict[str, int]) -> tuple[str, ...]:
+    """Return what the times of this run lack: events that happened, and the barrier of a system beyond its table."""
+    needed = {"link_message": events["hop_horizontal"] + events["hop_vertical"], "chip_link_message": events["chip_crossing"]}
+    found = [name for name in unknown_times(chip) if (needed | events)[name]]
+    barrier: Quantity = chip.barrier.at(tiles)
+    if not barrier.known or chip.barrier_is_bound(tiles):
+        found.append(f"barrier of {tiles:,} tiles")
+    return tuple(found)
