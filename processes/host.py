@@ -7,10 +7,12 @@ main thread takes orders from the control pipe; a second thread watches the guar
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import pickle
+import resource
 import select
 import shutil
 import signal
@@ -29,6 +31,7 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _SHOW_STACKS = b"?"
 _MAKING = threading.Lock()  # held while processes, sockets and shared memory are made; an end waits for that
 _MAKING_S = 3.0
+_FILES = 2**18  # open files: far more than any circuit needs
 _LOOK_S = 1.0  # how often to look whether the guard is still there
 
 
@@ -36,6 +39,7 @@ def main() -> None:
     """Serve the guard until it goes away."""
     control_fd, results, failures = (int(word) for word in sys.argv[1:4])
     os.register_at_fork(after_in_child=_die_with(os.getpid()))
+    _allow_files()
     folder = tempfile.tempdir = tempfile.mkdtemp(prefix="dyadic-")  # our own, where multiprocessing keeps its sockets
     host = _Host(failures, results)
     threading.Thread(target=_watch_guard, args=(folder,), daemon=True).start()
@@ -52,6 +56,15 @@ def main() -> None:
                 control.send((verb, answer))
     finally:  # the guard is gone: nobody listens, nobody sends
         _end(folder)
+
+
+def _allow_files() -> None:
+    """Take as many open files as the system allows: every channel costs two, and many systems give 1024 unless asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):  # not every system lets us
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class _Host:

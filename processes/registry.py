@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dyadic_neuro.processes.core.models import CoreModel
+from dyadic_neuro.processes.core.process import Core
 from dyadic_neuro.processes.forward.models import ForwardModel
 from dyadic_neuro.processes.forward.process import Forward
 from dyadic_neuro.processes.input.models import InputModel
@@ -23,6 +25,7 @@ MODELS: dict[type[LocalProcess], type[LocalModel]] = {
     Sensitivity: SensitivityModel,
     Loss: LossModel,
     Recorder: RecorderModel,
+    Core: CoreModel,
 }
 
 

@@ -25,7 +25,7 @@ import cloudpickle
 
 from dyadic_neuro.errors import OptionError, SessionClosedError, SimulatorError, SimulatorTimeoutError
 from dyadic_neuro.processes.failures import BORN, ENDED, FAILED, FOLDER, listen
-from dyadic_neuro.processes.slices import Plan
+from dyadic_neuro.processes.parts import AnyPlan
 
 _ENDING_S = 5.0  # for a family that was told to end; then it is killed
 _GATHERING_S = 0.2  # after the first failure, for the others' words
@@ -74,7 +74,7 @@ class GuardedSession:
         finally:
             self._claimed.release()
 
-    def build(self, plan: Plan) -> None:
+    def build(self, plan: AnyPlan) -> None:
         """Build the processes of a plan. Raises OptionError for a function that cannot be sent to them."""
         try:
             content = cloudpickle.dumps(plan)

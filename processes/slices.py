@@ -15,6 +15,14 @@ from dyadic_neuro.messages import Link
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Timing
 
+PARAMETER, FEEDBACK, POTENTIAL, SENSITIVITY = "parameter", "feedback", "potential", "sensitivity"
+
+Key = tuple[str, str, int]
+"""What an array is (PARAMETER with gradients for one, FEEDBACK for a W^T copy ...), its name, and its first neuron."""
+
+Contents = list[tuple[Key, tuple[int, ...]]]
+"""Keys and shapes of the arrays that a process sends in one message."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -101,10 +109,9 @@ class ForwardSlice:
         return self.bias is not None or any(copy.plastic for copy in self.incoming)
 
     @property
-    def contents(self) -> list[tuple[str, tuple[int, ...]]]:
+    def contents(self) -> Contents:
         """Keys and shapes of what it reports: gradients, or (learning) all its weights and its bias."""
-        held = [(p.name, p.weights.shape) for p in self.incoming if p.plastic or self.learning_rate is not None]
-        return held if self.bias is None else [*held, (f"{self.population}.bias", self.bias.shape)]
+        return parameters_of(self.population, 0, self.incoming, self.bias, learning=self.learning_rate is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +130,9 @@ class SensitivitySlice:
     links: tuple[Link, ...]
 
     @property
-    def contents(self) -> list[tuple[str, tuple[int, ...]]]:
+    def contents(self) -> Contents:
         """Keys and shapes of what it reports: (learning) its W^T copies."""
-        return [] if self.learning_rate is None else [(name, copy.weights.shape) for name, copy in self.feedback]
+        return [] if self.learning_rate is None else [((FEEDBACK, name, 0), copy.weights.shape) for name, copy in self.feedback]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,15 +158,36 @@ class Plan:
     sensitivity: tuple[SensitivitySlice, ...]
     loss: LossSlice
 
-    def reports(self) -> Iterator[tuple[tuple[Link, ...], list[tuple[str, tuple[int, ...]]]]]:
+    def reports(self) -> Iterator[tuple[tuple[Link, ...], Contents]]:
         """Go through the reports in the recorder's order: each process's links, and keys and shapes of its contents."""
         yield self.input.links, []
         yield from ((part.links, part.contents) for part in self.forward)
         yield from ((part.links, part.contents) for part in self.sensitivity)
         yield self.loss.links, []
 
+    def states(self) -> Iterator[Contents]:
+        """Go through the states in the recorder's order: keys and shapes (batch, n) of what stands side by side in each."""
+        yield from ([((POTENTIAL, part.population, 0), part.potential.shape)] for part in self.forward)
+        yield from ([((SENSITIVITY, part.population, 0), part.sensitivity.shape)] for part in self.sensitivity)
 
-def report_size(clock: Clock, links: Sequence[Link], contents: Sequence[tuple[str, tuple[int, ...]]]) -> int:
+    def windows(self) -> Iterator[tuple[int, ...]]:
+        """Go through the shapes of what is sent at the end of a window: (learning) its loss and the samples classified right."""
+        if self.loss.learning:
+            yield (2,)
+
+
+def parameters_of(population: str, start: int, incoming: Sequence[Projection], bias: Array | None, *, learning: bool) -> Contents:
+    """Return keys and shapes of the parameters of neurons from `start` on: of all, or of the plastic ones."""
+    held: Contents = [((PARAMETER, p.name, start), p.weights.shape) for p in incoming if p.plastic or learning]
+    return held if bias is None else [*held, ((PARAMETER, f"{population}.bias", start), bias.shape)]
+
+
+def beside(contents: Contents) -> tuple[int, int]:
+    """Return the shape of arrays (batch, n) that are put side by side."""
+    return contents[0][1][0], sum(shape[1] for _, shape in contents)
+
+
+def report_size(clock: Clock, links: Sequence[Link], contents: Contents) -> int:
     """Return the numbers in a report: the contents, then the counts (rows, links)."""
     return sum(prod(shape) for _, shape in contents) + clock.rows * len(links)
 
@@ -169,11 +197,10 @@ def pack(arrays: Sequence[Array], counts: Array) -> Array:
     return np.concatenate([np.ravel(part).astype(np.float64) for part in (*arrays, counts)] or [np.zeros(0)])
 
 
-def unpack(
-    vector: Array, clock: Clock, links: Sequence[Link], contents: Sequence[tuple[str, tuple[int, ...]]], dtype: str
-) -> tuple[dict[str, Array], Array]:
+def unpack(vector: Array, clock: Clock, links: Sequence[Link], contents: Contents, dtype: str) -> tuple[dict[Key, Array], Array]:
     """Return the contents by key and the counts (rows, links) of a packed report."""
-    found, at = {}, 0
+    found: dict[Key, Array] = {}
+    at = 0
     for key, shape in contents:
         found[key] = vector[at : at + prod(shape)].reshape(shape).astype(dtype)
         at += prod(shape)

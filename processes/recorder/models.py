@@ -10,7 +10,8 @@ from lava.magma.core.decorator import implements, requires
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from dyadic_neuro.processes.local import Inbox, LocalModel
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.processes.local import LocalModel
 from dyadic_neuro.processes.recorder.process import Recorder
 
 _SIGN_OF_LIFE_S = 0.1  # far below any sensible timeout, far above the cost of a message
@@ -21,27 +22,28 @@ _SIGN_OF_LIFE_S = 0.1  # far below any sensible timeout, far above the cost of a
 class RecorderModel(LocalModel):
     """Passes everything on as ("state" | "window" | "report" | "alive", step, content)."""
 
-    window_in: Inbox
-
     def __init__(self, parameters: Any) -> None:  # noqa: ANN401  (Lava's own type)
         super().__init__(parameters)
         self._results = Connection(parameters["results"], readable=False)
         self._told = time.monotonic()
 
-    def prepare(self, record: tuple[int, int, bool]) -> None:
+    def prepare(self, record: tuple[int, int, int]) -> None:
         """Take the numbers of ports."""
         self.states, self.reports, self.windows = record
 
     def timestep(self, t: int) -> None:
         """Receive what is sent in this step."""
         if self.clock.records(t):
-            self._tell("state", t, [getattr(self, f"state_in_{i}").recv() for i in range(self.states)])
+            self._tell("state", t, self._received("state", self.states))
         if self.windows and self.clock.ends_window(t):
-            self._tell("window", t, self.window_in.recv())
+            self._tell("window", t, self._received("window", self.windows))
         if self.clock.reports(t):
-            self._tell("report", t, [getattr(self, f"report_in_{i}").recv() for i in range(self.reports)])
+            self._tell("report", t, self._received("report", self.reports))
         elif time.monotonic() - self._told > _SIGN_OF_LIFE_S:
             self._tell("alive", t, None)
+
+    def _received(self, kind: str, count: int) -> list[Array]:
+        return [getattr(self, f"{kind}_in_{i}").recv() for i in range(count)]
 
     def _tell(self, kind: str, t: int, content: object) -> None:
         self._results.send((kind, t, content))

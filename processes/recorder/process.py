@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dyadic_neuro.processes.local import Inlet, LocalProcess
-from dyadic_neuro.processes.slices import Plan, report_size
+from dyadic_neuro.processes.parts import AnyPlan
+from dyadic_neuro.processes.slices import beside, report_size
 
 
 class Recorder(LocalProcess):
     """Receives states, reports and window losses through its ports and passes them on; it computes nothing.
 
-    `state_in_0` ... come from the forward, then the sensitivity populations; `report_in_0` ... from every process in the
-    order of `Plan.reports`; `window_in` from the loss.
+    `state_in_0` ..., `report_in_0` ... and `window_in_0` ... come from the processes in the order in which the plan goes
+    through its states, reports and windows.
     """
 
-    def __init__(self, plan: Plan, failures: int, results: int) -> None:
+    def __init__(self, plan: AnyPlan, failures: int, results: int) -> None:
         clock = plan.clock
-        ports = [
+        reports = [
             Inlet(f"report_in_{i}", (report_size(clock, links, contents),), "float64")
             for i, (links, contents) in enumerate(plan.reports())
         ]
-        states = [part.potential for part in plan.forward] + [part.sensitivity for part in plan.sensitivity]
-        if clock.by_step or clock.final_state:
-            ports += [Inlet(f"state_in_{i}", state.shape, plan.dtype) for i, state in enumerate(states)]
-        if plan.loss.learning:
-            ports += [Inlet("window_in", (2,), "float64")]
-        counts = (len(states), len(list(plan.reports())), plan.loss.learning)
-        super().__init__("recorder", list(ports), counts, clock, failures, results=results)
+        states = [Inlet(f"state_in_{i}", beside(contents), plan.dtype) for i, contents in enumerate(plan.states())]
+        windows = [Inlet(f"window_in_{i}", shape, "float64") for i, shape in enumerate(plan.windows())]
+        if not (clock.by_step or clock.final_state):
+            states = []
+        counts = (len(states), len(reports), len(windows))
+        super().__init__("recorder", [*reports, *states, *windows], counts, clock, failures, results=results)
