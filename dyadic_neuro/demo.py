@@ -1,4 +1,7 @@
-"""The main job: real digits, exact gradients step by step, training by on-chip learning, and the proof that it is SGD."""
+"""The main job: real digits, exact gradients step by step, training by on-chip learning, and the network on chips.
+
+It is proven on the way that the learning is SGD.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from dyadic_neuro.backends.base import Backend, resolve
 from dyadic_neuro.datasets import Dataset, load
 from dyadic_neuro.errors import FileError, MissingExtraError
 from dyadic_neuro.interchange.outputs import writable
+from dyadic_neuro.mappings.mapping import OBJECTIVES, map_network
 from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import accuracy, descend
 from dyadic_neuro.relaxation import relax
+from dyadic_neuro.studies import onchip
 from dyadic_neuro.studies.convergence import Row, convergence
 from dyadic_neuro.training import TrainingResult, batches, check_options, train
 
-FIGURES = ("waves.png", "learning_curve.png")
+FIGURES = ("waves.png", "learning_curve.png", "chip.png", "schedule.png")
+CHIPS = ("loihi1", "loihi2")
 _SHOWN = 32  # samples of the batch that is looked at step by step
 
 
@@ -42,7 +48,8 @@ class Report:
     """What the demo found.
 
     `sgd_difference` is the largest difference of any learned parameter to plain SGD on the oracle's gradients,
-    `copies_difference` that between the two copies of any weight; messages are along projections, per sample.
+    `copies_difference` that between the two copies of any weight; messages are along projections, per sample. `on_chips`
+    says what a training sample takes on each of CHIPS, with as few cores as fit, and with as many as make it faster.
     """
 
     network: Network
@@ -54,6 +61,7 @@ class Report:
     messages_free: float
     messages_wavefront: float
     messages_learning: float
+    on_chips: list[onchip.Report]
     figures: list[str]
 
 
@@ -104,6 +112,9 @@ def run(
     )
     windows = [w for e in range(settings.epochs) for w in batches(len(data.inputs), batch_size, e, seed=settings.seed)]
     sgd = descend(network, data.inputs, data.targets, windows, settings.learning_rate)
+    mappings = [map_network(network, chip, objective=objective) for chip in CHIPS for objective in OBJECTIVES]
+    for mapping in mappings:
+        mapping.verify()
     folder.mkdir(parents=True, exist_ok=True)
     paths = [str(folder / name) for name in FIGURES]
     title = f"{data.features}-{settings.hidden}-{data.classes} on {simulator.name}: exact at 2D = {steps}"
@@ -113,6 +124,9 @@ def run(
         paths[1],
         overwrite=overwrite,
     )
+    spread = mappings[1]
+    plotting.save(plotting.mesh(spread), paths[2], overwrite=overwrite)
+    plotting.save(plotting.timetable(spread), paths[3], overwrite=overwrite)
     return Report(
         network,
         rows,
@@ -126,6 +140,7 @@ def run(
         messages["free"],
         messages["wavefront"],
         training.history[-1].messages / (len(windows) // settings.epochs * batch_size),
+        [onchip.report(mapping) for mapping in mappings],
         paths,
     )
 

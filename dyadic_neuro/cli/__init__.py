@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
-from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.backends.base import available, resolve
+from dyadic_neuro.cli import chips, mapping
+from dyadic_neuro.cli.shared import (
+    FAILED,
+    ActivationName,
+    BackendName,
+    Data,
+    Json,
+    Layers,
+    LossName,
+    NetworkFile,
+    Overwrite,
+    Schedule,
+    Seed,
+    print_json,
+    reported,
+    sizes_of,
+    stderr,
+    stdout,
+)
 from dyadic_neuro.datasets import Dataset, load
-from dyadic_neuro.errors import DataError, DyadicError, OptionError, SimulatorError
+from dyadic_neuro.errors import DataError, OptionError
 from dyadic_neuro.interchange.outputs import writable
-from dyadic_neuro.losses import LOSSES
 from dyadic_neuro.network import Network
+from dyadic_neuro.quantity import Quantity
 from dyadic_neuro.relaxation import relax as relax_network
 from dyadic_neuro.studies.convergence import Row, convergence
+from dyadic_neuro.studies.onchip import Report
 from dyadic_neuro.testing import conformance
 from dyadic_neuro.training import train as train_network
 
-FAILED, BAD_INPUT, SIMULATOR_FAILED, INTERRUPTED = 1, 2, 3, 130
 _EXACT = 1e-12
 
 app = typer.Typer(
@@ -39,23 +53,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_out = Console()
-_err = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
-Data = Annotated[str, typer.Option(help="'digits', an .npz file, or 'mnist:DIR' with the four IDX files.")]
-BackendName = Annotated[str, typer.Option("--backend", help="A simulator; `dyadic-neuro backends` lists them.")]
-NetworkFile = Annotated[str | None, typer.Option("--network", help="A network saved by `train --out` or Network.save.")]
-Layers = Annotated[
-    str | None, typer.Option(help="Sizes of a new chain, like 64,32,10 (default: fits the data, one hidden layer of 64).")
-]
-ActivationName = Annotated[str, typer.Option("--activation", help=", ".join(sorted(ACTIVATIONS)))]
-LossName = Annotated[str, typer.Option("--loss", help=", ".join(sorted(LOSSES)))]
-Seed = Annotated[int, typer.Option(help="Seed of new weights and of the order of samples.")]
-Schedule = Annotated[str, typer.Option(help="free: every population updates every step; wavefront: once a window.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def main() -> None:
@@ -63,33 +60,8 @@ def main() -> None:
     app()
 
 
-def _reported(command: Command) -> Command:
-    """Turn an error into its message (JSON where the result would be) and its exit code."""
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:  # noqa: ANN401
-        try:
-            command(**options)
-        except KeyboardInterrupt:
-            _err.print("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
-        except DyadicError as error:
-            _fail(error, as_json=bool(options.get("as_json")))
-
-    return run  # type: ignore[return-value]
-
-
-def _fail(error: DyadicError, *, as_json: bool) -> NoReturn:
-    if as_json:
-        record = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "fix": error.fix}
-        print(json.dumps({"error": record}))
-    else:
-        _err.print(f"[bold red]error[/] {escape(str(error))}", highlight=False)
-    raise typer.Exit(SIMULATOR_FAILED if isinstance(error, SimulatorError) else BAD_INPUT)
-
-
 @app.command()
-@_reported
+@reported
 def demo(
     *,
     data: Data = "digits",
@@ -101,7 +73,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the main job: exact gradients step by step, then training on real digits by on-chip learning."""
-    console = _err if as_json else _out
+    console = stderr if as_json else stdout
     settings = main_job.Settings(data=data, backend=backend, epochs=epochs, seed=seed)
     report = main_job.run(
         settings, out, overwrite=overwrite, tell=console.print, show=lambda rows: console.print(_steps_table(rows))
@@ -117,10 +89,10 @@ def demo(
         "figures": report.figures,
     }
     if as_json:
-        print(
-            json.dumps(
-                facts | {"steps": _rows_record(report.rows), "history": [asdict(record) for record in report.training.history]}
-            )
+        print_json(
+            facts
+            | {"steps": _rows_record(report.rows), "history": [asdict(record) for record in report.training.history]}
+            | {"on_chips": [found.record() for found in report.on_chips]}
         )
         return
     table = Table(show_header=False, box=SIMPLE_HEAD)
@@ -132,11 +104,12 @@ def demo(
     table.add_row("messages per sample, learning: free", f"{report.messages_learning:,.0f}")
     table.add_row("seconds per epoch (median)", f"{facts['seconds_per_epoch']:.2f}")
     table.add_row("figures", "\n".join(report.figures))
-    _out.print(table)
+    stdout.print(table)
+    stdout.print(_chips_table(report.on_chips))
 
 
 @app.command()
-@_reported
+@reported
 def relax(
     *,
     network: NetworkFile = None,
@@ -170,16 +143,16 @@ def relax(
         plotting.save(plotting.waves(rows, f"{trace.backend}, {schedule}, alpha = {trace.alpha:g}"), figure, overwrite=overwrite)
     facts = {"steps": trace.steps, "loss": trace.loss, "messages_per_sample": trace.messages.total() / samples}
     if as_json:
-        print(json.dumps(facts | {"backend": trace.backend, "rows": _rows_record(rows)}))
+        print_json(facts | {"backend": trace.backend, "rows": _rows_record(rows)})
         return
-    _out.print(f"{net}; backend {trace.backend}; {schedule}; {samples} samples")
+    stdout.print(f"{net}; backend {trace.backend}; {schedule}; {samples} samples")
     if rows:
-        _out.print(_steps_table(rows))
-    _out.print(f"loss {trace.loss:.4f}; {facts['messages_per_sample']:,.0f} messages per sample")
+        stdout.print(_steps_table(rows))
+    stdout.print(f"loss {trace.loss:.4f}; {facts['messages_per_sample']:,.0f} messages per sample")
 
 
 @app.command()
-@_reported
+@reported
 def train(
     *,
     network: NetworkFile = None,
@@ -223,7 +196,7 @@ def train(
     if out is not None:
         result.network.save(out, overwrite=overwrite)
     if as_json:
-        print(json.dumps({"history": [asdict(record) for record in result.history], "out": out}))
+        print_json({"history": [asdict(record) for record in result.history], "out": out})
         return
     table = Table(
         "epoch",
@@ -239,11 +212,11 @@ def train(
     for record in result.history:
         percent = [("-" if value is None else f"{value:.2%}") for value in (record.accuracy, record.validation)]
         table.add_row(str(record.epoch), f"{record.loss:.4f}", *percent, f"{record.messages:,}", f"{record.seconds:.2f}")
-    _out.print(table)
+    stdout.print(table)
 
 
 @app.command()
-@_reported
+@reported
 def check(
     *,
     backend: BackendName = "reference",
@@ -256,9 +229,9 @@ def check(
     for result in conformance.check(simulator, case):
         results.append(result)
         if not as_json:
-            _err.print(f"{result.case}: {result.verdict}", highlight=False)
+            stderr.print(f"{result.case}: {result.verdict}", highlight=False)
     if as_json:
-        print(json.dumps({"backend": backend, "results": [asdict(result) for result in results]}))
+        print_json({"backend": backend, "results": [asdict(result) for result in results]})
     else:
         table = Table(
             "case",
@@ -276,23 +249,27 @@ def check(
             numbers = [("" if value is None else f"{value:.2g}") for value in (result.measured, result.limit)]
             law = result.law + (f"\n{result.reason}" if result.reason else "")
             table.add_row(result.case, escape(law), f"[{colour}]{result.verdict}[/]", *numbers, f"{result.seconds:.1f}")
-        _out.print(table)
+        stdout.print(table)
     if any(result.verdict == "failed" for result in results):
         raise typer.Exit(FAILED)
 
 
 @app.command()
-@_reported
+@reported
 def backends(*, as_json: Json = False) -> None:
     """List the simulators, and what those that are not ready need."""
     states = available()
     if as_json:
-        print(json.dumps({name: {"ready": missing is None, "missing": missing} for name, missing in states.items()}))
+        print_json({name: {"ready": missing is None, "missing": missing} for name, missing in states.items()})
         return
     table = Table("backend", "state")
     for name, missing in states.items():
         table.add_row(name, "[green]ready[/]" if missing is None else f"[yellow]{escape(missing)}[/]")
-    _out.print(table)
+    stdout.print(table)
+
+
+app.command("map")(mapping.run)
+app.add_typer(chips.app, name="chips")
 
 
 def _network(path: str | None, layers: str | None, activation: str, loss: str, seed: int, data: Dataset) -> Network:
@@ -302,10 +279,7 @@ def _network(path: str | None, layers: str | None, activation: str, loss: str, s
     if path is not None:
         net = Network.load(path)
     else:
-        try:
-            sizes = [data.features, 64, data.classes] if layers is None else [int(size) for size in layers.split(",")]
-        except ValueError:
-            raise OptionError("layers", f"{layers!r} is not a list of sizes", "use a form like 64,32,10") from None
+        sizes = [data.features, 64, data.classes] if layers is None else sizes_of(layers)
         net = Network.dense(sizes, activation, loss, seed)
     ends = (net.population(net.input).size, net.population(net.output).size)
     if ends != (data.features, data.classes):
@@ -317,10 +291,35 @@ def _network(path: str | None, layers: str | None, activation: str, loss: str, s
     return net
 
 
+def _chips_table(reports: list[Report]) -> Table:
+    table = Table(
+        "chip",
+        "objective",
+        "cores",
+        "time",
+        "energy",
+        title="learning a sample on chips: models, with what is not known left out (dyadic-neuro map)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for found in reports:
+        m, cost = found.mapping, found.cost
+        amounts = [
+            f"{'at least ' if unknown else ''}{Quantity(value, unit, 'a sum', 'derived').amount}"
+            for value, unit, unknown in (
+                (cost.latency_per_sample_s, "s", cost.unknown_times),
+                (cost.energy_per_sample_j, "J", cost.unknown),
+            )
+        ]
+        chip = m.chip.name if m.chip.graded else f"{m.chip.name}, graded messages hypothetical"
+        table.add_row(chip, m.objective, f"{found.cores} of {m.chip.cores}", *amounts)
+    return table
+
+
 def _steps_table(rows: list[Row]) -> Table:
     """Return the errors of every layer by step, as many steps as fit; exact ones are green."""
     steps = len(rows[0].errors)
-    stride = -(-steps // max(1, (_out.width - 26) // 7))
+    stride = -(-steps // max(1, (stdout.width - 26) // 7))
     shown = sorted({*range(0, steps, stride), steps - 1})
     table = Table(title="relative error to backpropagation by step", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("layer", "quantity"):
@@ -346,7 +345,3 @@ def _rows_record(rows: list[Row]) -> list[dict[str, object]]:
         {"layer": r.layer, "quantity": r.quantity, "due": r.due, "errors": [None if np.isnan(e) else float(e) for e in r.errors]}
         for r in rows
     ]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,13 @@
-"""Figures: the two waves of a relaxation, and the learning curve. Needs matplotlib (pip install 'dyadic-neuro[plot]')."""
+"""Figures of a relaxation and of a training: the two waves, and the learning curve."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dyadic_neuro.errors import FileError, MissingExtraError
-from dyadic_neuro.interchange.outputs import writable
+from dyadic_neuro.plotting.canvas import new_figure
 from dyadic_neuro.studies.convergence import Row
 from dyadic_neuro.training import EpochRecord
 
@@ -31,7 +28,7 @@ def waves(rows: Sequence[Row], title: str = "") -> Figure:
     layers = list(dict.fromkeys(row.layer for row in rows))
     panels = [name for name in _PANELS if any(row.quantity == name for row in rows)]
     steps = len(rows[0].errors)
-    figure = _figure(min(12.0, 3.0 + 0.4 * steps * len(panels)), min(9.0, 1.9 + 0.35 * len(layers)))
+    figure = new_figure(min(12.0, 3.0 + 0.4 * steps * len(panels)), min(9.0, 1.9 + 0.35 * len(layers)))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, quantity in zip(axes, panels, strict=True):
         by_layer = {row.layer: row for row in rows if row.quantity == quantity}
@@ -49,7 +46,7 @@ def waves(rows: Sequence[Row], title: str = "") -> Figure:
 
 def learning_curve(history: Sequence[EpochRecord], title: str = "") -> Figure:
     """Return loss and accuracy over epochs. Raises MissingExtraError."""
-    figure = _figure(7.0, 3.4)
+    figure = new_figure(7.0, 3.4)
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
     loss, accuracy = figure.subplots(1, 2)
@@ -71,34 +68,6 @@ def learning_curve(history: Sequence[EpochRecord], title: str = "") -> Figure:
         axis.grid(alpha=0.3)
     figure.suptitle(title)
     return figure
-
-
-def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Raise what `save` would raise for this path, and MissingExtraError, before any work is done."""
-    writable(path, overwrite=overwrite)
-    kinds = _figure(1.0, 1.0).canvas.get_supported_filetypes()
-    ending = os.path.splitext(path)[1].lstrip(".")
-    if ending not in kinds:
-        raise FileError(str(path), f"{ending!r} is no kind of figure", f"let the name end in one of {sorted(kinds)}")
-
-
-def save(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a figure; the ending of the name decides the format. Raises OutputExistsError and FileError."""
-    figure.savefig(writable(path, overwrite=overwrite), dpi=150)
-
-
-def available() -> str | None:
-    """Return what must be installed before a figure can be drawn, or None."""
-    return None if find_spec("matplotlib") else "pip install 'dyadic-neuro[plot]'"
-
-
-def _figure(width: float, height: float) -> Figure:
-    missing = available()
-    if missing is not None:
-        raise MissingExtraError("matplotlib", "is not installed, and draws the figures", missing)
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _panel(axis: Axes, rows: Sequence[Row | None], steps: int) -> AxesImage:

@@ -1,0 +1,74 @@
+"""What all commands share: consoles, exit codes, options, and how errors are told."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dyadic_neuro.activations import ACTIVATIONS
+from dyadic_neuro.errors import DyadicError, OptionError, SimulatorError
+from dyadic_neuro.losses import LOSSES
+
+FAILED, BAD_INPUT, SIMULATOR_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+Data = Annotated[str, typer.Option(help="'digits', an .npz file, or 'mnist:DIR' with the four IDX files.")]
+BackendName = Annotated[str, typer.Option("--backend", help="A simulator; `dyadic-neuro backends` lists them.")]
+NetworkFile = Annotated[str | None, typer.Option("--network", help="A network saved by `train --out` or Network.save.")]
+Layers = Annotated[
+    str | None, typer.Option(help="Sizes of a new chain, like 64,32,10 (default: fits the data, one hidden layer of 64).")
+]
+ActivationName = Annotated[str, typer.Option("--activation", help=", ".join(sorted(ACTIVATIONS)))]
+LossName = Annotated[str, typer.Option("--loss", help=", ".join(sorted(LOSSES)))]
+Seed = Annotated[int, typer.Option(help="Seed of new weights and of the order of samples.")]
+Schedule = Annotated[str, typer.Option(help="free: every population updates every step; wavefront: once a window.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def reported(command: Command) -> Command:
+    """Turn an error into its message (JSON where the result would be) and its exit code."""
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:  # noqa: ANN401
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            stderr.print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except DyadicError as error:
+            _fail(error, as_json=bool(options.get("as_json")))
+
+    return run  # type: ignore[return-value]
+
+
+def sizes_of(layers: str) -> list[int]:
+    """Return the sizes that --layers lists. Raises OptionError."""
+    try:
+        return [int(size) for size in layers.split(",")]
+    except ValueError:
+        raise OptionError("layers", f"{layers!r} is not a list of sizes", "use a form like 64,32,10") from None
+
+
+def print_json(record: object) -> None:
+    """Print a record as one line of JSON, as it is: rich would break lines."""
+    typer.echo(json.dumps(record))
+
+
+def _fail(error: DyadicError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        record = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "fix": error.fix}
+        print_json({"error": record})
+    else:
+        stderr.print(f"[bold red]error[/] {escape(str(error))}", highlight=False)
+    raise typer.Exit(SIMULATOR_FAILED if isinstance(error, SimulatorError) else BAD_INPUT)

@@ -1,0 +1,9 @@
+"""Figures: what a relaxation and a training did, and what lies where on a chip. Needs matplotlib (the extra `plot`)."""
+
+from dyadic_neuro.plotting.canvas import available, check, save
+from dyadic_neuro.plotting.layout import mesh
+from dyadic_neuro.plotting.learning import learning_curve, waves
+from dyadic_neuro.plotting.steps import timetable
+from dyadic_neuro.plotting.traffic import link_loads
+
+__all__ = ["available", "check", "learning_curve", "link_loads", "mesh", "save", "timetable", "waves"]
