@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import demo, lava, reference
+from tests.benchmarks import chip, demo, lava, place, reference
 
-BENCHES = {"reference": reference, "lava": lava, "demo": demo}
+BENCHES = {"reference": reference, "lava": lava, "chip": chip, "place": place, "demo": demo}
 
 
 def main():
@@ -31,6 +31,9 @@ def main():
     for what, measured, limit, row in cells:
         table.add_row(what, measured, limit, "[green]yes[/]" if row.holds else "[bold red]no[/]", row.detail)
     Console(width=max(170, Console().width)).print(table)
+    for name in wanted:
+        if hasattr(BENCHES[name], "table"):
+            print(BENCHES[name].table())
 
 
 if __name__ == "__main__":
