@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -16,16 +14,11 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dyadic_neuro.errors import DataError, DyadicError, FileError, OptionError, UnknownNameError
+from dyadic_neuro.errors import DataError, DyadicError, FileError, OptionError
+from dyadic_neuro.mappings import chip_files
 from dyadic_neuro.quantity import Quantity, Section, Text, check_number, number, shown, word
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 IntArray = NDArray[np.int64]
-_FOLDER = Path(__file__).parent / "chips"
 _MOST_CORES = 2**26  # 16,384 chips of 4096 cores: as far as Loihi's messages can be addressed (Davies et al. 2018)
 
 
@@ -231,7 +224,7 @@ class Chip:
     @staticmethod
     def names() -> tuple[str, ...]:
         """Return the names of the chips that come with the package."""
-        return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+        return chip_files.names()
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike[str], chips: tuple[int, int] | None = None) -> Chip:
@@ -242,8 +235,8 @@ class Chip:
         Raises UnknownNameError for a name that no chip has; FileError, with the line and the entry, when a file is
         missing or does not describe a chip; OptionError for numbers of chips that make no system.
         """
-        path = _find(name_or_path, Path())
-        data, lines = _read(path, ())
+        path = chip_files.find(name_or_path, Path())
+        data, lines = chip_files.read(path, ())
 
         def blame(where: tuple[str, ...], problem: str, fix: str) -> DyadicError:
             place = next(lines[where[:depth]] for depth in range(len(where), -1, -1) if where[:depth] in lines)
@@ -464,101 +457,6 @@ def _table(where: tuple[str, ...], entries: object, blame: Blame) -> tuple[tuple
         rest = {key: value for key, value in entry.items() if key != "tiles"}
         table.append((entry["tiles"], _entry(place, rest, Quantity, blame)))
     return tuple(table)
-
-
-# From files to records
-
-Lines = dict[tuple[str, ...], str]
-_TABLE = ("barrier", "entries")
-
-
-def _find(name_or_path: str | os.PathLike[str], folder: Path) -> Path:
-    """Return the file of a chip: of the package if it has that name, else a path as seen from `folder`."""
-    if not isinstance(name_or_path, (str, os.PathLike)):
-        raise UnknownNameError("chip", f"{name_or_path!r} is no name", f"use one of {list(Chip.names())}, or a TOML file")
-    if name_or_path in Chip.names():
-        return _FOLDER / f"{name_or_path}.toml"
-    path = folder / os.fspath(name_or_path)
-    if isinstance(name_or_path, str) and path.parent == folder and path.suffix != ".toml" and not os.path.lexists(path):
-        raise UnknownNameError(
-            "chip", f"no chip is called {name_or_path!r}", f"use one of {list(Chip.names())}, or the path of a TOML file"
-        )
-    return path
-
-
-def _read(path: Path, through: tuple[Path, ...]) -> tuple[dict[str, Any], Lines]:
-    """Return what a file says, and what it is based on says where it is silent, with the place of each entry."""
-    text = _text(path)
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # the parser's own error is a ValueError, and so is a number of 5000 digits
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise FileError(f"{path}:{line}", f"is not TOML: {error}", "mend the line; mappings/chips has examples") from None
-    lines = {where: f"{path}:{line}" for where, line in _lines(text).items()}
-    if "name" in data:
-        raise FileError(lines.get(("name",), str(path)), "name is no entry", "the file's own name is the chip's name")
-    base = data.pop("based_on", None)
-    if base is None:
-        return data, lines
-    place = lines.get(("based_on",), str(path))
-    if not isinstance(base, str):
-        raise FileError(place, f"based_on is {shown(base)}", "write the name of a chip or the path of a file")
-    try:
-        parent = _find(base, path.parent)
-    except UnknownNameError as error:
-        raise FileError(place, f"based_on: {error.problem}", error.fix) from None
-    if not parent.is_file():
-        raise FileError(place, f"based_on: {parent} is not a file", f"name one, or one of {list(Chip.names())}")
-    chain = (*through, path.resolve())
-    if parent.resolve() in chain:
-        names = " -> ".join(p.name for p in (*chain, parent))
-        raise FileError(place, f"based_on goes in a circle: {names}", "base the first file on nothing")
-    inherited, places = _read(parent, chain)
-    for key, entries in data.items():
-        old = inherited.get(key)
-        inherited[key] = old | entries if isinstance(old, dict) and isinstance(entries, dict) else entries
-    return inherited, places | lines
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise FileError(str(path), "does not exist", f"name a TOML file, or one of {list(Chip.names())}") from None
-    except IsADirectoryError:
-        raise FileError(str(path), "is a folder", "name a TOML file in it") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise FileError(f"{path}:{line}", "is not text in UTF-8", "save it as UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise FileError(str(path), f"cannot be read ({error})", "name a TOML file that you may read") from None
-
-
-def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line of each key of a TOML file, which its parser does not tell; the whole file begins at line 1."""
-    found: dict[tuple[str, ...], int] = {(): 1}
-    table: tuple[str, ...] = ()
-    here: tuple[str, ...] = ()
-    rows = 0
-    text = re.sub(r'"""(\\.|.)*?"""|\'\'\'.*?\'\'\'', lambda quoted: "\n" * quoted[0].count("\n"), text, flags=re.DOTALL)
-    for line, content in enumerate(text.split("\n"), start=1):
-        bare = re.sub(r'"(\\.|[^"\\])*"|\'[^\']*\'|#.*', "", content)  # what stands in quotes or comments has no keys
-        if header := re.match(r"\s*\[{1,2}([^\[\]]+)\]", bare):
-            table = here = _parts(header[1])
-        elif entry := re.match(r"\s*([\w\-]+(?:\s*\.\s*[\w\-]+)*)\s*=", bare):
-            here = (*table, *_parts(entry[1]))
-        for depth in range(1, len(here) + 1):
-            found.setdefault(here[:depth], line)
-        if here[:2] == _TABLE:
-            for _ in re.finditer(r"\{|\[\[", bare):
-                row = (*_TABLE, str(rows))
-                found[row], rows = line, rows + 1
-    return found
-
-
-def _parts(key: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in key.split("."))
 
 
 def _whole(quantity: Quantity) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.cost import Cost
 from dyadic_neuro.errors import CapacityError, MappingError, OptionError
 from dyadic_neuro.mappings import fan_in, files, verify
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.copies import KINDS, RATE, copies
+from dyadic_neuro.mappings.cost import sample_cost
 from dyadic_neuro.mappings.counts import Counter
 from dyadic_neuro.mappings.demand import RESOURCES, Demand, limit_of, usage
 from dyadic_neuro.mappings.fan_in import Division
@@ -21,11 +23,12 @@ from dyadic_neuro.mappings.layouts import Mesh
 from dyadic_neuro.mappings.links import Links
 from dyadic_neuro.mappings.packing import packed
 from dyadic_neuro.mappings.partition import Partition
-from dyadic_neuro.mappings.place import Flow, place
+from dyadic_neuro.mappings.place import place
 from dyadic_neuro.mappings.routes import Routes, Senders
 from dyadic_neuro.mappings.slices import Slices
 from dyadic_neuro.mappings.synapses import Synapses
 from dyadic_neuro.mappings.timing import time_of_slice
+from dyadic_neuro.mappings.traffic import Flow
 from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 
@@ -143,6 +146,13 @@ class Mapping:
         if network.fingerprint != self.fingerprint:
             problem = f"is for a network of structure {self.fingerprint}, not {network.fingerprint} ({network!r})"
             raise MappingError("mapping", problem, "map this network: map_network(network, chip)")
+
+    def cost(self, schedule: str = "free", *, learning: bool = True) -> Cost:
+        """Return what one sample takes: 2D steps and (`learning`) the change of its weights. Raises CycleError, OptionError.
+
+        `schedule` is "free", "wavefront", or for a mapping with room for it "pipeline".
+        """
+        return sample_cost(self, schedule, learning=learning)
 
     def verify(self) -> None:
         """Check every limit and law again, by code that shares nothing with what made the mapping. Raises MappingError."""

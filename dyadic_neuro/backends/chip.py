@@ -15,6 +15,7 @@ from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError, SessionClosedError
+from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.cores import Machine
 from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.counts import StepCounts, signals
@@ -41,7 +42,7 @@ class MappedChip:
     tolerance = 1e-12
     unsupported: Mapping[str, str] = {}
 
-    def __init__(self, mapping: Placed | None = None, *, chip: str = "loihi2", fast: bool = False) -> None:
+    def __init__(self, mapping: Placed | None = None, *, chip: Chip | str = "loihi2", fast: bool = False) -> None:
         if mapping is not None and not isinstance(mapping, Placed):
             raise OptionError("mapping", f"{type(mapping).__name__} is not a Mapping", "make one: map_network(network, chip)")
         self._given, self._chip, self._fast = mapping, chip, fast

@@ -72,7 +72,7 @@ def demo(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Run the main job: exact gradients step by step, then training on real digits by on-chip learning."""
+    """Run the main job: exact gradients step by step, training on real digits by on-chip learning, and what it takes on chips."""
     console = stderr if as_json else stdout
     settings = main_job.Settings(data=data, backend=backend, epochs=epochs, seed=seed)
     report = main_job.run(

@@ -8,7 +8,8 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from dyadic_neuro.mappings.layouts import ORDERS, Mesh
-from dyadic_neuro.mappings.place import Flow, place, traffic_cost
+from dyadic_neuro.mappings.place import place, traffic_cost
+from dyadic_neuro.mappings.traffic import Flow
 from tests.benchmarks.measure import Row
 
 COMPARED = ("row-major", "snake", "Hilbert over tiles", "Hilbert over chips")

@@ -67,13 +67,19 @@ def test_the_network_of_renner_on_both(tmp_path):
     agrees(crosscheck(mapping, sent, tmp_path))
 
 
+def fitting(network, seed):
+    """Return a mapping on the first random small chip that the network fits on."""
+    for more in range(20):
+        try:
+            return dn.map_network(network, chips.chip(seed + 100 * more), seed=seed)
+        except CapacityError:
+            continue
+    raise AssertionError("fits on none of them")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_raster_of_a_schedule_counts_what_the_counter_counts(seed):
-    network = networks.dag(seed, 4, parts=bool(seed % 2))
-    try:
-        mapping = dn.map_network(network, chips.chip(seed), seed=seed)
-    except CapacityError:
-        pytest.skip("does not fit on this chip")
+    mapping = fitting(networks.dag(seed, 4, parts=bool(seed % 2)), seed)
     timing = Schedule.of(mapping.network, "wavefront")
     steps = mapping.network.relaxation_steps
     counts = Raster(mapping).count(scheduled(mapping, "wavefront", steps))

@@ -11,6 +11,7 @@ import pytest
 
 from dyadic_neuro.errors import DataError, FileError, OptionError, UnknownNameError
 from dyadic_neuro.mappings import chip as module
+from dyadic_neuro.mappings import chip_files
 from dyadic_neuro.mappings.chip import Barrier, Chip
 from dyadic_neuro.quantity import GRADES, Quantity, Text
 
@@ -33,7 +34,7 @@ def user_file(tmp_path):
 @pytest.fixture
 def complete():
     """The text of a whole description, to be damaged."""
-    return (module._FOLDER / "loihi1.toml").read_text()
+    return (chip_files.FOLDER / "loihi1.toml").read_text()
 
 
 def line_of(text, start):

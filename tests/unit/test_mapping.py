@@ -20,7 +20,6 @@ from dyadic_neuro.errors import (
     UnknownNameError,
 )
 from dyadic_neuro.mappings.copies import copies
-from dyadic_neuro.mappings.cost import sample_cost
 from dyadic_neuro.mappings.links import Links
 from dyadic_neuro.mappings.raster import Raster
 from dyadic_neuro.projection import Projection
@@ -58,7 +57,7 @@ def test_events_of_a_step_by_hand():
 
 
 def test_energy_and_time_by_hand():
-    cost = sample_cost(dn.map_network(SPECIFICATION, "loihi1"))
+    cost = dn.map_network(SPECIFICATION, "loihi1").cost()
     neurons = 4 + 6 + 4
     pico = 4 * (neurons * 52 + neurons * 29 + 24 * 23.6 + 9 * 1.7) + 29 * 120
     # a step: the hidden core goes through 6 neurons and sends 3 messages, or receives 18 synaptic events; barrier of a tile
@@ -100,7 +99,7 @@ def test_a_sample_costs_the_same_in_any_batch():
 
 def test_wavefront_and_free_differ_in_events_only():
     mapping = dn.map_network(SPECIFICATION, "loihi1")
-    events = {s: {p.name: p.count for p in sample_cost(mapping, s).components} for s in ("free", "wavefront")}
+    events = {s: {p.name: p.count for p in mapping.cost(s).components} for s in ("free", "wavefront")}
     assert events["wavefront"]["message"] == 4 + 3 + 2
     assert events["free"]["message"] == 4 * 9
     assert events["wavefront"]["learning_update"] == events["free"]["learning_update"] == 29
@@ -193,7 +192,7 @@ def test_more_cores_make_a_sample_faster():
     network = dn.Network.specification([400, 400, 10], loss="cross_entropy")
     few, fast = (dn.map_network(network, "loihi1", objective=o) for o in ("cores", "latency"))
     assert len(few.cores) < len(fast.cores) <= 128
-    assert sample_cost(fast).latency_s < 0.2 * sample_cost(few).latency_s
+    assert fast.cost().latency_s < 0.2 * few.cost().latency_s
 
 
 def test_a_pipeline_takes_memory_and_gives_throughput():
@@ -201,10 +200,10 @@ def test_a_pipeline_takes_memory_and_gives_throughput():
     plain, piped = (dn.map_network(network, "loihi2", pipeline=p) for p in (False, True))
     memory = [sum(used for used, _ in m.utilization["core_memory"].values()) for m in (plain, piped)]
     assert memory[1] > memory[0]
-    assert len(sample_cost(piped, "pipeline").steps_s) == 1
-    assert sample_cost(piped, "pipeline").latency_per_sample_s < sample_cost(plain).latency_per_sample_s
+    assert len(piped.cost("pipeline").steps_s) == 1
+    assert piped.cost("pipeline").latency_per_sample_s < plain.cost().latency_per_sample_s
     with pytest.raises(OptionError, match="pipeline=True"):
-        sample_cost(plain, "pipeline")
+        plain.cost("pipeline")
 
 
 def test_a_network_with_a_cycle_is_mapped_and_relaxes():
@@ -413,7 +412,7 @@ UNKNOWN = Quantity(None, "J", "left open for a test", "unknown")
 def test_an_unknown_energy_is_never_zero_nor_another_chips():
     chip = dn.Chip.load("loihi1")
     less = replace(chip, energy=replace(chip.energy, synaptic_operation=UNKNOWN))
-    whole, part = (sample_cost(dn.map_network(SPECIFICATION, c)) for c in (chip, less))
+    whole, part = (dn.map_network(SPECIFICATION, c).cost() for c in (chip, less))
     assert part.unknown == ("synaptic_operation",)
     missing = next(p.total_j for p in whole.components if p.name == "synaptic_operation")
     assert part.energy_j == pytest.approx(whole.energy_j - missing, rel=1e-12)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dyadic_neuro.mappings import place as module
 from dyadic_neuro.mappings.layouts import ORDERS, Mesh, bands, windows
-from dyadic_neuro.mappings.place import Flow, Traffic, place, traffic_cost
+from dyadic_neuro.mappings.place import place, traffic_cost
+from dyadic_neuro.mappings.traffic import Flow, Traffic
 
 seeds = st.integers(0, 2**32 - 1)
 
