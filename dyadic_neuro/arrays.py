@@ -46,5 +46,13 @@ def frozen(array: Array) -> Array:
     return copy
 
 
+def read_only(record: object, fields: tuple[str, ...]) -> None:
+    """Put read-only views in place of the arrays that a frozen record was given."""
+    for field in fields:
+        view = np.asarray(getattr(record, field)).view()
+        view.setflags(write=False)
+        object.__setattr__(record, field, view)
+
+
 def _spell(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from dyadic_neuro.quantity import Quantity
 
+STATIC = "static"
+"""The part of an energy that is a power times the time of the run."""
+
 
 @dataclass(frozen=True)
 class Component:
@@ -41,8 +44,11 @@ class Cost:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The parts of the energy whose size is unknown."""
-        return tuple(part.name for part in self.components if part.total_j is None)
+        """The parts of the energy that are missing in it, in whole or, where a time is too short, of static power in part."""
+        missing = [part.name for part in self.components if part.total_j is None]
+        if self.unknown_times and any(part.name == STATIC and part.total_j is not None for part in self.components):
+            missing.append(f"{STATIC} during {', '.join(self.unknown_times)}")
+        return tuple(missing)
 
     @property
     def energy_j(self) -> float:
@@ -76,7 +82,9 @@ class Cost:
         return _bound(Quantity(self.latency_per_sample_s, "s", "sum", "derived"), self.unknown_times)
 
     def __str__(self) -> str:
-        return f"per sample on {self.chip}: {self.energy_text}; {self.latency_text} ({len(self.steps_s)} steps)"
+        learning = "learning included" if self.learning_s else "without learning"
+        steps = f"{len(self.steps_s)} steps {'in all' if self.pipelined else 'each'}"
+        return f"per sample on {self.chip}, {learning}: {self.energy_text}; {self.latency_text} ({steps})"
 
 
 def _bound(total: Quantity, unknown: tuple[str, ...]) -> str:

@@ -47,7 +47,7 @@ class State:
 
 def potential_update(arrivals: Arrivals, bias: Array | None, potential: Array, alpha: float = 1.0) -> Array:
     """Return the next potential (batch, n) of a slice: its forward copies applied to the rates that arrived, plus bias."""
-    return _relaxed(_total(arrivals, bias), potential, alpha)
+    return _relaxed(_total(arrivals, bias, potential), potential, alpha)
 
 
 def sensitivity_update(
@@ -59,8 +59,8 @@ def sensitivity_update(
     forward partner (None where nothing arrives); `error` is dC/du at the readout, None elsewhere.
     """
     if derivative is None:
-        return _relaxed(np.asarray(error), sensitivity, alpha)
-    target = _total(arrivals, None)
+        return _relaxed(np.zeros_like(sensitivity) if error is None else error, sensitivity, alpha)
+    target = _total(arrivals, None, sensitivity)
     target *= derivative
     if error is not None:
         target += error
@@ -91,8 +91,9 @@ def bias_update(bias: Array, sensitivity: Array, learning_rate: float) -> Array:
     return np.asarray(bias - learning_rate * bias_gradient(sensitivity))
 
 
-def _total(arrivals: Arrivals, bias: Array | None) -> Array:
-    total, *others = [copy.forward(signal) for copy, signal in arrivals]
+def _total(arrivals: Arrivals, bias: Array | None, state: Array) -> Array:
+    # neurons that no synapse reaches are a part of a population only: a slice may hold nothing else
+    total, *others = [copy.forward(signal) for copy, signal in arrivals] or [np.zeros_like(state)]
     for drive in others:
         total += drive
     if bias is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -174,9 +175,8 @@ class Network:
 
     def projection(self, name: str) -> Projection:
         """Return the projection of this name, "source->target". Raises UnknownNameError."""
-        for projection in self.projections:
-            if projection.name == name:
-                return projection
+        if name in self._projection_by_name:
+            return self._projection_by_name[name]
         raise UnknownNameError(
             "projection", f"no projection is called {name!r}", f"use one of {[p.name for p in self.projections]}"
         )
@@ -184,6 +184,10 @@ class Network:
     @cached_property
     def _by_name(self) -> dict[str, Population]:
         return {population.name: population for population in self.populations}
+
+    @cached_property
+    def _projection_by_name(self) -> dict[str, Projection]:
+        return {projection.name: projection for projection in self.projections}
 
     @property
     def cost(self) -> Loss:
@@ -203,12 +207,12 @@ class Network:
     @cached_property
     def incoming(self) -> Mapping[str, tuple[Projection, ...]]:
         """For each population the projections that end there."""
-        return MappingProxyType({v.name: tuple(p for p in self.projections if p.target == v.name) for v in self.populations})
+        return _grouped(self.populations, self.projections, "target")
 
     @cached_property
     def outgoing(self) -> Mapping[str, tuple[Projection, ...]]:
         """For each population the projections that start there."""
-        return MappingProxyType({v.name: tuple(p for p in self.projections if p.source == v.name) for v in self.populations})
+        return _grouped(self.populations, self.projections, "source")
 
     # How long a relaxation takes
 
@@ -436,10 +440,20 @@ def _no_values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.array(np.nan, dtype), shape)
 
 
+def _grouped(
+    populations: Sequence[Population], projections: Sequence[Projection], end: str
+) -> Mapping[str, tuple[Projection, ...]]:
+    """Return for each population the projections of which it is that end."""
+    found: dict[str, list[Projection]] = {population.name: [] for population in populations}
+    for projection in projections:
+        found[getattr(projection, end)].append(projection)
+    return MappingProxyType({name: tuple(group) for name, group in found.items()})
+
+
 def _check_graph(populations: Sequence[Population], projections: Sequence[Projection], first: str, last: str) -> None:
     names = [population.name for population in populations]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise NetworkError("populations", f"two are called {name!r}", "give each population its own name")
     for role, name in (("input", first), ("output", last)):
         if name not in names:
@@ -456,11 +470,12 @@ def _check_graph(populations: Sequence[Population], projections: Sequence[Projec
         if population.name == first and population.bias is not None:
             raise NetworkError(f"bias of {first}", "the input population is clamped and has no bias", "remove it")
     pairs = [(projection.source, projection.target) for projection in projections]
+    counts, known = Counter(pairs), set(names)
     for projection, pair in zip(projections, pairs, strict=True):
         for end in pair:
-            if end not in names:
+            if end not in known:
                 raise NetworkError(f"projection {projection.name}", f"no population is called {end!r}", f"use names of {names}")
-        if pairs.count(pair) > 1:
+        if counts[pair] > 1:
             raise NetworkError(f"projection {projection.name}", "stands there twice", "add the two weight matrices up")
         if projection.target == first:
             raise NetworkError(f"projection {projection.name}", "ends at the input, which is clamped", "remove it")

@@ -43,7 +43,8 @@ def relax(
     `inputs` is (batch, n_input), `targets` integer classes (batch,) or rows (batch, n_output). `steps=None` means 2D, or
     for alpha < 1 the binomial law's count for `tolerance`. `alpha` is dt / tau, in (0, 2); None takes the backend's own.
     `schedule` is "free" or "wavefront". `initial` is the state to start from (None: all zero), with arrays (batch, n).
-    `backward` gives other matrices (n_source, n_target) in place of named W^T copies. `record` is "all" or "last".
+    `backward` gives other matrices (n_source, n_target) in place of named W^T copies. `record` is "all" or "last". A chip
+    that had to divide a fan-in runs another network (`trace.network`): 2D and states are then of that one.
 
     Raises, before anything runs: DataError (shapes, NaN, class range), OptionError (alpha, steps, schedule, record,
     tolerance), UnknownNameError (backend, backward), CycleError (a cyclic network without explicit steps),

@@ -25,7 +25,9 @@ class Trace:
     state; with record="last" they keep the last row only, (1, batch, n). `gradients` maps each plastic parameter to
     what its synapses read in the last step, s_v(steps) outer r_k(steps - 1), in the shape of the parameter: from 2D steps
     on that is dC/dW exactly. `inputs` and `targets` are private copies, but with record="last" `inputs` is the caller's own
-    array. `cost` is None where the backend has no model of time and energy (`pricing` works it out).
+    array. `cost` is None where the backend has no model of time and energy (`pricing` works it out). `network` is the one
+    that ran: where a chip had to divide a fan-in, another one than the user's, and `restore` puts its gradients together by
+    the keys of the user's.
     """
 
     network: Network
@@ -40,6 +42,7 @@ class Trace:
     gradients: Mapping[str, Array]
     ledger: Callable[[], MessageLedger]
     pricing: Callable[[], Cost] | None = None
+    restore: Callable[[Mapping[str, Array]], Mapping[str, Array]] = lambda gradients: gradients
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -82,7 +85,8 @@ class Trace:
                 f"{step} is not among the {recorded} recorded steps",
                 'relax with record="all" and ask for a step from 1 on',
             )
-        return gradients(self.network, self.state(step).sensitivities, rates(self.network, self.state(step - 1), self.inputs))
+        shown = rates(self.network, self.state(step - 1), self.inputs)
+        return dict(self.restore(gradients(self.network, self.state(step).sensitivities, shown)))
 
 
 @dataclass(frozen=True, eq=False)

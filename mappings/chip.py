@@ -79,7 +79,7 @@ class Storage(Section):
 
 @dataclass(frozen=True)
 class Widths(Section):
-    """Bits of a weight, of one state variable, of the value that a message carries, and of a sum of weighted messages.
+    """Bits of a weight, of one state variable, of the value that a message carries, and of a sum of a synapse's changes.
 
     `payload` is "binary" where a message says only that it was sent, and "graded" where it carries a signed value.
     """

@@ -18,7 +18,6 @@ from dyadic_neuro.dynamics import (
     bias_gradient,
     bias_update,
     potential_update,
-    rates,
     sensitivity_update,
     weight_update,
 )
@@ -119,16 +118,23 @@ class Core:
         errors = self.errors(self.targets)
         found: list[tuple[Part, str, Array]] = []
         for part in self.parts:
-            if part.potential is None:
+            u, s = part.potential, part.sensitivity
+            if u is None or s is None:
                 self.count_updates(part, RATE, updating)
                 continue
             if self.count_updates(part, RATE, updating):
                 arrivals = [(c, self.axons[c.source, RATE]) for c in part.forward.values()]
-                found.append((part, "potential", driven(part, arrivals, alpha)))
+                found.append((part, "potential", potential_update(arrivals, part.bias, u, alpha)))
             if self.count_updates(part, SENSITIVITY, updating):
                 arrivals = [(c, self.axons[c.source, SENSITIVITY]) for c in part.feedback.values()]
-                slope = part.activation.derivative(part.potential, part.rate) if arrivals else None
-                found.append((part, "sensitivity", sensed(part, arrivals, slope, errors.get(id(part)), alpha)))
+                slope = part.activation.derivative(u, part.rate) if arrivals else None
+                found.append(
+                    (
+                        part,
+                        "sensitivity",
+                        sensitivity_update(arrivals, slope, errors.get(id(part)), s, alpha),
+                    )
+                )
         for part, name, value in found:
             setattr(part, name, value)
 
@@ -179,25 +185,11 @@ class Core:
         return changed
 
 
-def driven(part: Part, arrivals: list[tuple[Projection, Array]], alpha: float) -> Array:
-    """Return the next potential of a part; neurons that no synapse reaches have nothing but their bias."""
-    u = np.asarray(part.potential)
-    nothing = Projection("", part.name, np.zeros((u.shape[1], 1), u.dtype))
-    return potential_update(arrivals or [(nothing, np.zeros((len(u), 1), u.dtype))], part.bias, u, alpha)
-
-
-def sensed(part: Part, arrivals: list[tuple[Projection, Array]], slope: Array | None, error: Array | None, alpha: float) -> Array:
-    """Return the next sensitivity of a part; neurons that no synapse reaches, and no loss, have none."""
-    s = np.asarray(part.sensitivity)
-    error = np.zeros_like(s) if not arrivals and error is None else error
-    return sensitivity_update(arrivals, slope, error, s, alpha)
-
-
 class Machine:
     """All cores of a mapping with the network's weights on them, and the mesh between them."""
 
     def __init__(
-        self, mapping: mapped.Mapping, network: Network, feedback: Mapping[str, Projection], initial: State, inputs: Array
+        self, mapping: mapped.Mapping, network: Network, feedback: Mapping[str, Projection], initial: State, batch: int
     ) -> None:
         self._mapping, self._network = mapping, network
         self._paths: dict[tuple[int, int], Array] = {}
@@ -207,9 +199,9 @@ class Machine:
         self._links = {link: i for i, link in enumerate(places)}
         self.cores = {int(n): self.core(int(n), network) for n in mapping.cores}
         for piece in mapping.slices:
-            self._settle(piece.population, piece.start, piece.stop, piece.core, feedback, initial, len(inputs))
+            self._settle(piece.population, piece.start, piece.stop, piece.core, feedback, initial, batch)
         self._join()
-        self._fill(rates(network, initial, inputs), initial)
+        self._fill(initial, batch)
 
     @staticmethod
     def core(number: int, network: Network) -> Core:
@@ -240,8 +232,14 @@ class Machine:
             ends = tuple(int(core) for core in m.routes.core[m.routes.first[r] : m.routes.first[r + 1]])
             self.cores[int(m.slices.core[i])].ways.append(Way(signal, int(start), int(stop), ends))
 
-    def _fill(self, shown: Mapping[str, Array], initial: State) -> None:
-        """Begin with the messages of the initial state on the axons, as whoever sets a state sets the latches with it."""
+    def _fill(self, initial: State, batch: int) -> None:
+        """Lay the axons out, with the messages of the initial state on them: whoever sets a state sets what it had sent.
+
+        An input has sent nothing yet: its axons are undefined (NaN) until a packet comes.
+        """
+        net, dtype = self._network, np.dtype(self._network.dtype)
+        shown = {p.name: p.phi.rate(initial.potentials[p.name]) for p in net.dynamic}
+        shown[net.input] = np.broadcast_to(np.array(np.nan, dtype), (batch, net.population(net.input).size))
         for core in self.cores.values():
             for part in core.parts:
                 for kind, held in ((RATE, part.forward), (SENSITIVITY, part.feedback)):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapped
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from dyadic_neuro.cost import Component, Cost
+from dyadic_neuro.cost import STATIC, Component, Cost
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.counts import Counter, StepCounts
@@ -21,21 +20,30 @@ if TYPE_CHECKING:
     from dyadic_neuro.mappings.mapping import Mapping
 
 PIPELINE = "pipeline"
+_BATCHES = "weights wait for the end of a batch: memory for the sums beside them is not counted"
 
 
-def price(mapping: Mapping, steps: Iterable[StepCounts], *, samples: int, learning: bool, pipelined: bool = False) -> Cost:
+def price(
+    mapping: Mapping,
+    steps: Iterable[StepCounts],
+    *,
+    samples: int,
+    learning: bool,
+    pipelined: bool = False,
+    batch: int = 1,
+) -> Cost:
     """Return the cost of samples that go through these steps each, or (`pipelined`) all of them together.
 
     A batch is as many samples one after the other. With `learning` weights (or sums beside them) change once for each
-    sample, since each has its own product to add.
+    sample, since each has its own product to add; `batch` is how many samples they wait for.
     """
     chip, counter = mapping.chip, mapping.counter
     tiles, chips = mapping.tiles_in_use, mapping.chips_in_use
     events, times = dict.fromkeys(_EVENTS, 0), []
     for counts in steps:
-        if counts not in _PRICED:
-            _PRICED[counts] = (_events(chip, counter, counts), step_s(chip, counts, counter.mapped, tiles))
-        found, time_s = _PRICED[counts]
+        if counts not in counter.priced:
+            counter.priced[counts] = (_events(chip, counter, counts), step_s(chip, counts, counter.mapped, tiles))
+        found, time_s = counter.priced[counts]
         times.append(time_s)
         for name, count in found.items():
             events[name] += count
@@ -47,9 +55,10 @@ def price(mapping: Mapping, steps: Iterable[StepCounts], *, samples: int, learni
     parts = components(chip, {name: count * repeats[name] for name, count in events.items()})
     powered_s = chips * (sum(times) * (1 if pipelined else samples) + learning_s * samples)
     if powered_s:
-        parts.append(Component("static", powered_s, chip.power.static))
+        parts.append(Component(STATIC, powered_s, chip.power.static))
     absent = _missing_times(chip, tiles, events)
-    return Cost(chip.name, assumptions(mapping), samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
+    summed = (_BATCHES,) if learning and batch > 1 else ()
+    return Cost(chip.name, (*assumptions(mapping), *summed), samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
 
 
 def components(chip: Chip, events: Mapped[str, float]) -> list[Component]:
@@ -58,12 +67,15 @@ def components(chip: Chip, events: Mapped[str, float]) -> list[Component]:
     return [part for part in parts if part.count and part.each.value != 0]
 
 
-def sample_cost(mapping: Mapping, schedule: str = "free", *, learning: bool = True) -> Cost:
+def sample_cost(mapping: Mapping, schedule: str = "free", *, learning: bool | None = None) -> Cost:
     """Return the cost of one sample: 2D steps and (`learning`) the change of the weights. Raises CycleError.
 
-    `schedule` "pipeline" is one sample of a full pipeline: one step, in which everything sends. Raises OptionError if the
-    mapping has no room for it.
+    `learning` None means as the mapping was made. `schedule` "pipeline" is one sample of a full pipeline: one step, in which
+    everything sends. Raises OptionError if the mapping has no room for it, or for learning.
     """
+    learning = mapping.learning if learning is None else learning
+    if learning and not mapping.learning:
+        raise OptionError("learning", "the mapping has no room for it", "map_network(..., learning=True)")
     steps = sample_steps(mapping, schedule)
     return price(mapping, steps, samples=1, learning=learning, pipelined=schedule == PIPELINE)
 
@@ -80,15 +92,15 @@ def sample_steps(mapping: Mapping, schedule: str) -> list[StepCounts]:
 
 def assumptions(mapping: Mapping) -> tuple[str, ...]:
     """Return what every number of this mapping takes for granted."""
-    chip, widths = mapping.chip, mapping.chip.widths
-    bits = [f"weights {widths.weight.value} bit", f"messages {mapping.demand.message_bits} bit"]
-    if widths.state.known:
-        bits.append(f"state {widths.state.value} bit")
-    return (*chip.hypotheses, f"float emulation: computed in {np.dtype(mapping.network.dtype)}, costed at {', '.join(bits)}")
+    chip, demand = mapping.chip, mapping.demand
+    bits = [f"weights {chip.widths.weight.value} bit", f"messages {demand.message_bits} bit"]
+    bits += [f"{name} {demand.width(name)} bit" for name in ("state", *(("accumulator",) if mapping.pipeline else ()))]
+    guessed = [name for name in ("state", "message", "accumulator") if not getattr(chip.widths, name).known]
+    guessed = [name for name in guessed if name != "accumulator" or mapping.pipeline]
+    widths = (f"widths not published, and taken as {demand.width(guessed[0])} bit: {', '.join(guessed)}",) if guessed else ()
+    emulated = f"float emulation: computed in {np.dtype(mapping.network.dtype)}, costed at {', '.join(bits)}"
+    return (*chip.hypotheses, emulated, *widths)
 
-
-# Steps alike share their counts, which belong to one mapping and never change: each is priced once.
-_PRICED: WeakKeyDictionary[StepCounts, tuple[dict[str, int], float]] = WeakKeyDictionary()
 
 _EVENTS = (
     "neuron_access",

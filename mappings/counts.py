@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.mappings.copies import KINDS, RATE, SENSITIVITY
 from dyadic_neuro.mappings.links import Links
+from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ class Counter:
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self._known: dict[tuple[frozenset[Signal], frozenset[Signal]], StepCounts] = {}
+        self._windows: dict[str, list[tuple[frozenset[Signal], frozenset[Signal]]]] = {}
+        self.priced: WeakKeyDictionary[StepCounts, tuple[dict[str, int], float]] = WeakKeyDictionary()
+        """What steps cost that were priced before: steps alike share their counts."""
 
     @cached_property
     def mapped(self) -> Array:
@@ -74,36 +80,54 @@ class Counter:
 
     def scheduled(self, schedule: Schedule, t: int) -> StepCounts:
         """Return the events of step t (the first is 1) of a schedule of the network on the chip."""
-        return self.step(*signals(self._mapping, schedule, t))
+        return self.step(*self.signals(schedule, t))
+
+    def signals(self, schedule: Schedule, t: int) -> tuple[frozenset[Signal], frozenset[Signal]]:
+        """Return what is sent in step t of a schedule, and what takes a new value. The input is new when it is shown."""
+        if schedule.kind not in self._windows:
+            self._windows[schedule.kind] = _window(self._mapping.network, schedule)
+        window = self._windows[schedule.kind]
+        return window[(t - 1) % len(window)]
 
     def _count(self, sending: frozenset[Signal], updating: frozenset[Signal]) -> StepCounts:
         m = self._mapping
         slices, routes, senders = m.slices, m.routes, m.senders
-        active = np.array([(routes.names[p], KINDS[k]) in sending for p, k in zip(routes.population, routes.kind, strict=True)])
+        active = np.zeros(len(routes), bool)
+        for signal in sending:
+            active[self._routes_of.get(signal, [])] = True
         neurons = senders.neurons * active[senders.route]
         arriving = (routes.neurons * active)[routes.route_of]
-        updated = np.array([sum((name, kind) in updating for kind in KINDS) for name in slices.names])
+        updated, fired = np.zeros(len(slices), np.int64), np.zeros(len(slices), np.int64)
+        for name, _ in updating:
+            updated[slices.of(name)] += slices.sizes[slices.of(name)]
+        for name, kind in sending:
+            fired[slices.of(name)] += self._firing(name, kind)
         return StepCounts(
-            self._by_core(slices.core, slices.sizes * updated[slices.population]),
-            self._by_core(slices.core, self._firing(active)),
+            self._by_core(slices.core, updated),
+            self._by_core(slices.core, fired),
             self._by_core(slices.core[senders.slice], neurons * routes.fan_out[senders.route]),
             self._by_core(routes.core, arriving),
             self._by_core(routes.core, arriving * routes.synapses),
             Links.of(m.chip, slices, routes, senders, neurons),
         )
 
-    def _firing(self, active: Array) -> Array:
-        """Return the neurons of each slice that send, (slices,): of those that several routes begin at each counts once."""
-        m = self._mapping
-        found = np.zeros(len(m.slices), np.int64)
-        for i in range(len(m.slices.names)):
-            own = slice(int(m.slices.bounds[i]), int(m.slices.bounds[i + 1]))
-            for kind in range(len(KINDS)):
-                chosen = np.flatnonzero(active & (m.routes.population == i) & (m.routes.kind == kind))
-                spans = zip(m.routes.start[chosen], m.routes.stop[chosen], strict=True)
-                for start, stop in _joined(spans):
-                    inside = np.minimum(m.slices.stop[own], stop) - np.maximum(m.slices.start[own], start)
-                    found[own] += np.maximum(inside, 0)
+    @cached_property
+    def _routes_of(self) -> dict[Signal, list[int]]:
+        """The routes of each signal."""
+        routes = self._mapping.routes
+        found: dict[Signal, list[int]] = {}
+        for r, (population, kind) in enumerate(zip(routes.population, routes.kind, strict=True)):
+            found.setdefault((routes.names[population], KINDS[kind]), []).append(r)
+        return found
+
+    def _firing(self, name: str, kind: str) -> Array:
+        """Return the neurons of each slice of a population that send: those that several routes begin at count once."""
+        slices, routes = self._mapping.slices, self._mapping.routes
+        own, chosen = slices.of(name), self._routes_of.get((name, kind), [])
+        found = np.zeros(own.stop - own.start, np.int64)
+        for start, stop in _joined(zip(routes.start[chosen], routes.stop[chosen], strict=True)):
+            inside = np.minimum(slices.stop[own], stop) - np.maximum(slices.start[own], start)
+            found += np.maximum(inside, 0)
         return found
 
     def _by_core(self, core: Array, values: Array) -> Array:
@@ -111,24 +135,26 @@ class Counter:
         return np.bincount(np.searchsorted(cores, core), values.astype(np.float64), len(cores)).astype(np.int64)
 
 
-def signals(mapping: Mapping, schedule: Schedule, t: int) -> tuple[frozenset[Signal], frozenset[Signal]]:
-    """Return what is sent in step t of a schedule, and what takes a new value. The input is new when it is shown."""
-    net, sending, updating = mapping.network, set(), set()
-    for p in net.populations:
+def _window(network: Network, schedule: Schedule) -> list[tuple[frozenset[Signal], frozenset[Signal]]]:
+    """Return what is sent and what takes a new value in every step of a window; under free all steps are alike."""
+    sending: list[set[Signal]] = [set() for _ in range(schedule.period or 1)]
+    updating: list[set[Signal]] = [set() for _ in sending]
+    for p in network.populations:
         for kind, timing in ((RATE, schedule.potentials[p.name]), (SENSITIVITY, schedule.sensitivities[p.name])):
-            if kind == SENSITIVITY and p.name == net.input:
+            shown = p.name == network.input
+            if shown and kind == SENSITIVITY:
                 continue
-            if timing.sends(t):
-                sending.add((p.name, kind))
-            if timing.sends(t) if p.name == net.input else timing.updates(t):
-                updating.add((p.name, kind))
-    return frozenset(sending), frozenset(updating)
+            sent = 0 if timing.at is None else timing.at % timing.period  # the step after the one of the update
+            taken = 0 if timing.at is None else (timing.at - 1) % timing.period
+            sending[sent].add((p.name, kind))
+            updating[sent if shown else taken].add((p.name, kind))
+    return [(frozenset(a), frozenset(b)) for a, b in zip(sending, updating, strict=True)]
 
 
-def _joined(spans: object) -> list[tuple[int, int]]:
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the union of spans as spans that do not touch."""
     found: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):  # type: ignore[call-overload]
+    for start, stop in sorted(spans):
         if found and start <= found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], stop))
         else:

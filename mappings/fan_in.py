@@ -113,7 +113,16 @@ def divide(network: Network, demand: Demand) -> Division:
         excesses = partition.too_large()
         if not excesses:
             return division
-        division = _divided(division, partition, excesses[0], names)
+        for excess in excesses:
+            if _as_before(division.network, partition.network, excess.population):
+                division = _divided(division, partition, excess, names)
+
+
+def _as_before(now: Network, before: Network, population: str) -> bool:
+    """Whether no neighbour's division has changed what is joined to a population: else it is looked at again."""
+    joined = [(net.incoming[population], net.outgoing[population]) for net in (now, before)]
+    names = [[[p.name for p in side] for side in sides] for sides in joined]
+    return names[0] == names[1]
 
 
 def _divided(division: Division, partition: Partition, excess: Excess, names: count[int]) -> Division:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dyadic_neuro.mappings.mapping import Mapping
 
 _FORMAT = {"format": "dyadic_neuro", "kind": "mapping", "version": 1}
+_SETTINGS = {"objective": str, "learning": bool, "pipeline": bool, "seed": int}
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
@@ -92,9 +93,11 @@ def _contents(record: dict[str, Any]) -> Contents:
         raise ValueError("fingerprint of another network")
     names = [p.name for p in division.network.populations]
     number = {name: i for i, name in enumerate(names)}
-    lines = np.array([[number[name], start, stop, core] for name, start, stop, core in record["slices"]], np.int64)
-    slices = Slices(tuple(names), *lines.T)
-    settings = {key: record[key] for key in ("objective", "learning", "pipeline", "seed")}
+    rows = [[number[name], start, stop, core] for name, start, stop, core in record["slices"]]
+    settings = {key: record[key] for key in _SETTINGS}
+    if not all(type(n) is int for row in rows for n in row) or any(type(settings[k]) is not _SETTINGS[k] for k in settings):
+        raise TypeError("numbers and settings of a wrong type")
+    slices = Slices(tuple(names), *np.array(rows, np.int64).T)
     return Contents(division, Chip.from_record(record["chip"]), slices, **settings)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, read_only
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.routes import Routes, Senders
 from dyadic_neuro.mappings.slices import Slices
@@ -27,6 +27,12 @@ class Links:
     north: Array
     south: Array
 
+    def frozen(self) -> Links:
+        """Return these links with read-only arrays."""
+        found = Links(self.east, self.west, self.north, self.south)
+        read_only(found, ("east", "west", "north", "south"))
+        return found
+
     @classmethod
     def none(cls, chip: Chip) -> Links:
         """Return the links of a chip without any messages."""
@@ -42,13 +48,13 @@ class Links:
         bounds = np.searchsorted(senders.route, np.arange(len(routes) + 1))
         sources = np.diff(bounds)
         few = sources * routes.fan_out <= _FEW_PAIRS
-        for r in np.flatnonzero(~few):
+        loud = np.bincount(senders.route, messages, len(routes)) > 0
+        for r in np.flatnonzero(~few & loud):
             low, high = bounds[r], bounds[r + 1]
-            if messages[low:high].any():
-                ends = routes.core[routes.first[r] : routes.first[r + 1]]
-                found.spread(chip, slices.core[senders.slice[low:high]], messages[low:high], ends)
-        found.walk(chip, *_pairs(slices, routes, senders, messages, bounds, few))
-        return found
+            ends = routes.core[routes.first[r] : routes.first[r + 1]]
+            found.spread(chip, slices.core[senders.slice[low:high]], messages[low:high], ends)
+        found.walk(chip, *_pairs(slices, routes, senders, messages, bounds, few & loud))
+        return found.frozen()
 
     def spread(self, chip: Chip, cores: Array, messages: Array, ends: Array) -> None:
         """Add a multicast of `messages` from each of `cores` to all of `ends`."""

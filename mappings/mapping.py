@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.cost import Cost
-from dyadic_neuro.errors import CapacityError, MappingError, OptionError
+from dyadic_neuro.errors import CapacityError, FileError, MappingError, OptionError
 from dyadic_neuro.mappings import fan_in, files, verify
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.copies import KINDS, RATE, copies
-from dyadic_neuro.mappings.cost import sample_cost
+from dyadic_neuro.mappings.cost import price, sample_cost
 from dyadic_neuro.mappings.counts import Counter
 from dyadic_neuro.mappings.demand import RESOURCES, Demand, limit_of, usage
 from dyadic_neuro.mappings.fan_in import Division
@@ -33,6 +33,7 @@ from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 
 OBJECTIVES = ("cores", "latency")
+_WORTH_CHIPS = 0.7  # "latency" takes more chips than it has to where that makes the slowest core so much faster
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,11 @@ class Mapping:
             problem = f"is for a network of structure {self.fingerprint}, not {network.fingerprint} ({network!r})"
             raise MappingError("mapping", problem, "map this network: map_network(network, chip)")
 
-    def cost(self, schedule: str = "free", *, learning: bool = True) -> Cost:
-        """Return what one sample takes: 2D steps and (`learning`) the change of its weights. Raises CycleError, OptionError.
+    def cost(self, schedule: str = "free", *, learning: bool | None = None) -> Cost:
+        """Return what one sample takes: 2D steps and (`learning`) the change of the weights. Raises CycleError, OptionError.
 
-        `schedule` is "free", "wavefront", or for a mapping with room for it "pipeline".
+        `schedule` is "free", "wavefront", or for a mapping with room for it "pipeline". `learning` None means as the mapping
+        was made.
         """
         return sample_cost(self, schedule, learning=learning)
 
@@ -164,17 +166,26 @@ class Mapping:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Mapping:
-        """Read a mapping that `save` wrote, with its chip. Raises FileError for a file that is foreign, edited or truncated."""
+        """Read a mapping that `save` wrote, with its chip, and verify it.
+
+        Raises FileError for a file that is foreign, edited or truncated, or whose mapping breaks a law.
+        """
         found = files.read(path)
-        return cls.build(
-            found.division,
-            found.chip,
-            found.slices,
-            objective=found.objective,
-            learning=found.learning,
-            pipeline=found.pipeline,
-            seed=found.seed,
-        )
+        try:
+            mapping = cls.build(
+                found.division,
+                found.chip,
+                found.slices,
+                objective=found.objective,
+                learning=found.learning,
+                pipeline=found.pipeline,
+                seed=found.seed,
+            )
+            mapping.verify()
+        except (MappingError, IndexError, ValueError) as error:
+            problem = f"does not hold a mapping that can be used ({error})"
+            raise FileError(str(path), problem, "map the network again, or use another copy") from None
+        return mapping
 
     def __repr__(self) -> str:
         divided = ", fan-in divided" if self.division.divided else ""
@@ -196,10 +207,10 @@ def map_network(
     """Return a mapping of the network (or of a specification without weights) onto a chip, or onto a system of chips.
 
     Populations are cut into slices of dyads, each on a core of its own; only where there are fewer cores than slices do
-    several share one. `objective` "cores" uses as few cores as the limits allow, "latency" as many as make a sample
-    faster, on as few chips. `learning` counts the memory that on-chip learning needs, `pipeline` that of a new sample
-    every step. With `split_fan_in` a neuron whose fan-in no core can hold gets partial sums (exact; the depth grows). The
-    same `seed` gives the same mapping.
+    several share one. `objective` "cores" cuts as little as the limits allow, "latency" as much as makes a sample faster,
+    on more chips only where that is worth it. `learning` counts the memory that on-chip learning needs, `pipeline` that of
+    a new sample every step. With `split_fan_in` a neuron whose fan-in no core can hold gets partial sums (exact; the depth
+    grows). The same `seed` gives the same mapping.
 
     Raises CapacityError for what does not fit, OptionError, UnknownNameError and FileError (chip), CycleError (pipeline).
     """
@@ -211,14 +222,44 @@ def map_network(
         raise OptionError("objective", f"{objective!r} is no objective", f"use one of {list(OBJECTIVES)}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise OptionError("seed", f"{seed!r} is not a seed", "give an integer of at least 0")
+    for name, value in (("learning", learning), ("pipeline", pipeline), ("split_fan_in", split_fan_in)):
+        if not isinstance(value, bool):
+            raise OptionError(name, f"{value!r} is neither True nor False", "use one of them")
     structure = network.structure()
     if pipeline:
         _ = structure.depth  # raises CycleError
     demand = Demand(structure, chip, learning, pipeline)
+    _check_room(Partition(demand).least_cores(), chip)
     division = fan_in.divide(structure, demand) if split_fan_in else Division.none(structure)
     demand = Demand(division.network, chip, learning, pipeline)
-    slices = _arranged(_cut(demand, objective), division.network, chip, int(seed))
-    return Mapping.build(division, chip, slices, objective=objective, learning=learning, pipeline=pipeline, seed=int(seed))
+
+    def made(cut: str) -> Mapping:
+        slices = _arranged(_cut(demand, cut), division.network, chip, int(seed))
+        return Mapping.build(division, chip, slices, objective=objective, learning=learning, pipeline=pipeline, seed=int(seed))
+
+    if objective == "cores":
+        return made("cores")
+    return min(made("latency"), made("cores"), key=_sample_s)  # what the cut left out (barriers, links) may decide otherwise
+
+
+def _check_room(least: int, chip: Chip) -> None:
+    """Raise CapacityError if a network takes more cores than there are however it is cut."""
+    if least > chip.cores:
+        raise _too_many(f"needs at least {least:,} cores, more than", least, chip)
+
+
+def _too_many(problem: str, cores: int, chip: Chip) -> CapacityError:
+    chips = -(-cores * chip.chips // chip.cores)
+    fix = f"use more chips, about {chips:,}: Chip.load({chip.name!r}, chips=(columns, rows)), or --chips COLUMNSxROWS"
+    return CapacityError("network", f"{problem} the {chip.cores:,} cores of {chip.name}", fix)
+
+
+def _sample_s(mapping: Mapping) -> float:
+    """Return how long a sample takes, or in a network with a cycle one step, in s."""
+    steps = 1 if mapping.network.cycle else mapping.network.relaxation_steps
+    one = mapping.counter.scheduled(Schedule.of(mapping.network, "free"), 1)
+    found = price(mapping, [one], samples=1, learning=mapping.learning)
+    return steps * found.steps_s[0] + found.learning_s
 
 
 def _cut(demand: Demand, objective: str) -> Slices:
@@ -227,16 +268,19 @@ def _cut(demand: Demand, objective: str) -> Slices:
     counts = partition.fewest()
     if objective == "latency":
         one_chip = chip.cores // chip.chips
-        chips = -(-sum(counts.values()) // one_chip)  # as few as there have to be: between chips messages are slow and dear
-        counts = partition.fastest(min(chip.cores, chips * one_chip), time_of_slice)
+        few = min(chip.cores, -(-sum(counts.values()) // one_chip) * one_chip)
+        counts = partition.fastest(few, time_of_slice)
+        more = partition.fastest(chip.cores, time_of_slice) if few < chip.cores else counts
+        # more chips take more static power, and what messages between them cost is unknown: they have to be worth it
+        if partition.slowest(more, time_of_slice) < _WORTH_CHIPS * partition.slowest(counts, time_of_slice):
+            counts = more
     names = partition.names
     slices = Slices.cut(names, [partition.sizes[name] for name in names], [counts[name] for name in names])
     if len(slices) <= chip.cores:
         return slices
-    found = packed(partition, counts, slices)
+    found = packed(partition, counts, slices, chip.cores)
     if len(found.cores) > chip.cores:
-        problem = f"needs {len(found.cores):,} cores of {chip.name}, which has {chip.cores:,}"
-        raise CapacityError("network", problem, f"use more chips: Chip.load({chip.name!r}, chips=(columns, rows))")
+        raise _too_many(f"is cut into {len(found):,} slices, which do not fit on", len(found), chip)
     return found
 
 
@@ -259,16 +303,34 @@ def _arranged(slices: Slices, network: Network, chip: Chip, seed: int) -> Slices
         cores, index = np.unique(slices.core[senders.slice[own]], return_inverse=True)
         messages = np.bincount(index, senders.neurons[own].astype(np.float64))
         flows.append(Flow(cores, messages, routes.core[routes.first[r] : routes.first[r + 1]]))
-    positions = place(first[order], flows, mesh_of(chip), seed)
-    return slices.on(positions[slices.core])
+    allowed = _cores_of_chips(chip, len(order))
+    positions = place(first[order], flows, mesh_of(chip, allowed), seed)
+    return slices.on(allowed[positions][slices.core])
 
 
-def mesh_of(chip: Chip) -> Mesh:
-    """Return where the cores of a chip are, for placement."""
+def _cores_of_chips(chip: Chip, blocks: int) -> Array:
+    """Return the cores of as few chips as hold so many blocks, in a rectangle of chips as compact as there is.
+
+    Each chip more takes static power and has borders that messages cross at an unknown cost.
+    """
+    columns, rows = int(chip.mesh.chip_columns.value or 1), int(chip.mesh.chip_rows.value or 1)
+    needed = -(-blocks * chip.chips // chip.cores)
+    wide = np.arange(1, columns + 1)
+    high = -(-needed // wide)
+    sizes = [(w * h, w + h, w, h) for w, h in zip(wide, high, strict=True) if h <= rows]
+    _, _, width, height = min(sizes)
+    inside = [(c * rows) + (r if c % 2 == 0 else height - 1 - r) for c in range(width) for r in range(height)]
+    chosen = np.zeros(chip.chips, bool)
+    chosen[inside[:needed]] = True
+    return np.flatnonzero(chosen[chip.chip_of])
+
+
+def mesh_of(chip: Chip, cores: Array) -> Mesh:
+    """Return where these cores of a chip are, for placement."""
     mesh = chip.mesh
     width, height = int(mesh.columns.value or 1), int(mesh.rows.value or 1)
     size = (width * int(mesh.chip_columns.value or 1), height * int(mesh.chip_rows.value or 1))
-    return Mesh(chip.x, chip.y, *size, width, height, float(chip.placement.crossing_weight.value or 1.0))
+    return Mesh(chip.x[cores], chip.y[cores], *size, width, height, float(chip.placement.crossing_weight.value or 1.0))
 
 
 def _departures(network: Network) -> tuple[Departure, ...]:

@@ -56,8 +56,11 @@ class Partition:
         self.sizes = {p.name: p.size for p in self.network.populations}
         self._limits = {r: limit_of(demand.chip, r) for r in _FIXES}
         every = copies(self.network)
-        self.driven = {name: [c for c in every if c.target == name] for name in self.names}
-        self.sent = {name: [c for c in every if c.source == name] for name in self.names}
+        self.driven: dict[str, list[Copy]] = {name: [] for name in self.names}
+        self.sent: dict[str, list[Copy]] = {name: [] for name in self.names}
+        for copy in every:
+            self.driven[copy.target].append(copy)
+            self.sent[copy.source].append(copy)
 
     def smallest(self, population: str) -> int:
         """Return the neurons that may not be parted: one, or all of a readout whose loss couples them."""
@@ -92,6 +95,17 @@ class Partition:
         """Return what not even the smallest slices of some populations fit by."""
         found = [self.excess(name, self.smallest(name)) for name in self.names]
         return [excess for excess in found if excess is not None]
+
+    def least_cores(self) -> int:
+        """Return how many cores it takes if they could be filled to the last bit: fewer are never enough."""
+        demand, neurons, bits = self.demand, 0, 0
+        for name, size in self.sizes.items():
+            neurons += size * demand.neurons_per_dyad(name)
+            for copy in self.driven[name]:
+                rows, columns = copy.rows[1] - copy.rows[0], copy.columns[1] - copy.columns[0]
+                bits += (rows if copy.one_to_one else rows * columns) * int(demand.chip.widths.weight.value or 0)
+        limits = [(need, self._limits[r]) for r, need in ((NEURONS, neurons), (SYNAPTIC_MEMORY, bits))]
+        return max((-(-need // limit) for need, limit in limits if limit is not None), default=0)
 
     @cached_property
     def largest(self) -> Mapping[str, int]:
@@ -141,20 +155,21 @@ class Partition:
         budget of time is halved until no cut keeps it. Raises CapacityError.
         """
         best = self.fewest()
-        slowest = self._slowest(best, time_of)
+        slowest = self.slowest(best, time_of)
         low, high = 0.0, slowest
         for _ in range(30):
             budget = 0.5 * (low + high)
             found = self._within(budget, cores, time_of)
             if found is None:
                 low = budget
-            elif (reached := self._slowest(found, time_of)) <= high:
+            elif (reached := self.slowest(found, time_of)) <= high:
                 best, high = found, min(reached, budget)
             else:
                 low = budget
         return best
 
-    def _slowest(self, counts: Mapping[str, int], time_of: TimeOf) -> float:
+    def slowest(self, counts: Mapping[str, int], time_of: TimeOf) -> float:
+        """Return how long the slowest core takes for one sample, in s."""
         return max(time_of(self, n, -(-self.sizes[n] // counts[n]), self.fan_out(n, counts)) for n in self.names)
 
     def _within(self, budget: float, cores: int, time_of: TimeOf) -> dict[str, int] | None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.dynamics import State, bias_gradient, feedback_copies
+from dyadic_neuro.dynamics import State, bias_gradient, feedback_copies, potential_update, sensitivity_update
 from dyadic_neuro.mappings.copies import KINDS, RATE, SENSITIVITY, Copy, copies
-from dyadic_neuro.mappings.cores import Core, Machine, Part, driven, sensed
+from dyadic_neuro.mappings.cores import Core, Machine, Part
 from dyadic_neuro.mappings.counts import Signal, StepCounts
 from dyadic_neuro.mappings.mapping import Mapping
 from dyadic_neuro.network import Network
@@ -54,6 +54,7 @@ class Line:
     """The last so many values, newest first. Asking for an older one is an IndexError."""
 
     def __init__(self, entries: int) -> None:
+        self.entries = entries
         self._values: deque[Array] = deque(maxlen=entries)
 
     def push(self, value: Array) -> None:
@@ -71,8 +72,8 @@ class Stage(Core):
         super().__init__(number, network.cost, network.output)
         self._network, self._delays = network, Delays(network)
         self._copies = {(c.projection, c.kind): c for c in copies(network)}
-        self._own: dict[int, tuple[Line, Line]] = {}
-        self._came: dict[Signal, Line] = {}
+        self.own: dict[int, tuple[Line, Line]] = {}
+        self.came: dict[Signal, Line] = {}
         self._wanted = Line(network.depth + 1)
         self.sums: dict[tuple[str, str, int], Array] = {}
 
@@ -81,17 +82,17 @@ class Stage(Core):
         oldest: dict[Signal, int] = {}
         for part in self.parts:
             entries = 0 if part.potential is None else self._delays.own(part.name) + 1
-            self._own[id(part)] = (Line(entries), Line(entries))
+            self.own[id(part)] = (Line(entries), Line(entries))
             for kind, held in ((RATE, part.forward), (SENSITIVITY, part.feedback)):
                 for name in held:
                     copy = self._copies[name, kind]
                     age = self._delays.learning(copy) if kind == RATE and copy.plastic else self._delays.axon(copy)
                     oldest[copy.source, kind] = max(age, oldest.get((copy.source, kind), 0))
-        self._came = {signal: Line(age + 1) for signal, age in oldest.items()}
+        self.came = {signal: Line(age + 1) for signal, age in oldest.items()}
 
     def keep(self) -> None:
         """Put what came in this step into the lines; targets come with their inputs."""
-        for signal, line in self._came.items():
+        for signal, line in self.came.items():
             line.push(np.array(self.axons[signal]))
         if self.targets is not None:
             self._wanted.push(self.targets)
@@ -104,16 +105,23 @@ class Stage(Core):
             errors = self.errors(self._wanted[self._network.depth])
         found: list[tuple[Part, str, Array]] = []
         for part in self.parts:
-            if part.potential is None:
+            u, s = part.potential, part.sensitivity
+            if u is None or s is None:
                 self.count_updates(part, RATE, updating)
                 continue
             if self.count_updates(part, RATE, updating):
                 arrivals = [(w, self._waited(n, RATE)) for n, w in part.forward.items()]
-                found.append((part, "potential", driven(part, arrivals, alpha)))
+                found.append((part, "potential", potential_update(arrivals, part.bias, u, alpha)))
             if self.count_updates(part, SENSITIVITY, updating):
                 arrivals = [(w, self._waited(n, SENSITIVITY)) for n, w in part.feedback.items()]
-                slope = self._own[id(part)][0][self._delays.own(part.name)] if arrivals else None
-                found.append((part, "sensitivity", sensed(part, arrivals, slope, errors.get(id(part)), alpha)))
+                slope = self.own[id(part)][0][self._delays.own(part.name)] if arrivals else None
+                found.append(
+                    (
+                        part,
+                        "sensitivity",
+                        sensitivity_update(arrivals, slope, errors.get(id(part)), s, alpha),
+                    )
+                )
         for part, name, value in found:
             setattr(part, name, value)
             if name == "sensitivity":
@@ -121,23 +129,23 @@ class Stage(Core):
         for part in self.parts:
             if part.potential is not None:
                 rate = part.activation.rate(part.potential)
-                self._own[id(part)][0].push(part.activation.derivative(part.potential, rate))
-                self._own[id(part)][1].push(rate)
+                self.own[id(part)][0].push(part.activation.derivative(part.potential, rate))
+                self.own[id(part)][1].push(rate)
 
     def _waited(self, projection: str, kind: str) -> Array:
         copy = self._copies[projection, kind]
-        return self._came[copy.source, kind][self._delays.axon(copy)]
+        return self.came[copy.source, kind][self._delays.axon(copy)]
 
     def _sum_up(self, part: Part, sensitivity: Array) -> None:
         """Add what meets at the plastic synapses of a part: the gradient of the sample whose sensitivity is there now."""
         for name, weights in part.forward.items():
             if weights.plastic:
                 copy = self._copies[name, RATE]
-                came = self._came[copy.source, RATE][self._delays.learning(copy)]
+                came = self.came[copy.source, RATE][self._delays.learning(copy)]
                 self._add((name, RATE, part.start), weights.outer(sensitivity, came))
         for name, weights in part.feedback.items():
             if weights.plastic:
-                own = self._own[id(part)][1][self._delays.own(part.name)]
+                own = self.own[id(part)][1][self._delays.own(part.name)]
                 self._add((name, SENSITIVITY, part.start), weights.outer(own, self._waited(name, SENSITIVITY)))
         if part.bias is not None:
             self._add((f"{part.name}.bias", RATE, part.start), bias_gradient(sensitivity))
@@ -150,9 +158,7 @@ class Pipeline(Machine):
     """A machine into which a new sample goes every step. Raises CycleError."""
 
     def __init__(self, mapping: Mapping, network: Network) -> None:
-        dtype = np.dtype(network.dtype)
-        nothing = np.zeros((1, network.population(network.input).size), dtype)
-        super().__init__(mapping, network, feedback_copies(network), State.zero(network, 1), nothing)
+        super().__init__(mapping, network, feedback_copies(network), State.zero(network, 1), 1)
         self._delays = Delays(network)
         for stage in self.cores.values():
             stage.prepare()  # type: ignore[attr-defined]

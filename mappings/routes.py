@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, read_only
 from dyadic_neuro.mappings.copies import KINDS
 from dyadic_neuro.mappings.slices import Slices
 from dyadic_neuro.mappings.synapses import Synapses
@@ -30,6 +30,10 @@ class Routes:
     first: Array
     core: Array
     synapses: Array
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        read_only(self, ("population", "kind", "start", "stop", "first", "core", "synapses"))
 
     @classmethod
     def of(cls, slices: Slices, synapses: Synapses) -> Routes:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, read_only
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Slices:
     start: Array
     stop: Array
     core: Array
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        read_only(self, ("population", "start", "stop", "core"))
 
     @classmethod
     def cut(cls, names: Sequence[str], sizes: Sequence[int], counts: Sequence[int]) -> Slices:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, read_only
 from dyadic_neuro.mappings.copies import Copy
 from dyadic_neuro.mappings.slices import Slices
 
@@ -27,6 +27,10 @@ class Synapses:
     row_stop: Array
     column_start: Array
     column_stop: Array
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        read_only(self, ("copy", "slice", "row_start", "row_stop", "column_start", "column_stop"))
 
     @classmethod
     def of(cls, copies: tuple[Copy, ...], slices: Slices) -> Synapses:

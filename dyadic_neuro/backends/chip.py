@@ -18,7 +18,7 @@ from dyadic_neuro.errors import OptionError, SessionClosedError
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.cores import Machine
 from dyadic_neuro.mappings.cost import price
-from dyadic_neuro.mappings.counts import StepCounts, signals
+from dyadic_neuro.mappings.counts import StepCounts
 from dyadic_neuro.mappings.mapping import Mapping as Placed
 from dyadic_neuro.mappings.mapping import map_network
 from dyadic_neuro.mappings.pipeline import Pipeline
@@ -30,7 +30,8 @@ from dyadic_neuro.trace import Stream, Trace
 class MappedChip:
     """Runs a network as it lies on a chip.
 
-    `mapping` says where; without one, each network is mapped onto `chip` first (the loihi2 preset, as few cores as fit).
+    `mapping` says where; without one, each network is mapped onto `chip` first (by default the loihi2 preset), cut as little
+    as its limits allow.
     Each core holds only its own arrays and what packets brought it, and counts what it does. With `fast` whole layers are
     computed at once, and counted from the mapping: the same states to rounding, the same counts, in less time.
     Where the mapping divided a fan-in, traces show the populations on the chip, while gradients and learned parameters go
@@ -42,10 +43,15 @@ class MappedChip:
     tolerance = 1e-12
     unsupported: Mapping[str, str] = {}
 
-    def __init__(self, mapping: Placed | None = None, *, chip: Chip | str = "loihi2", fast: bool = False) -> None:
+    def __init__(self, mapping: Placed | None = None, *, chip: Chip | str | None = None, fast: bool = False) -> None:
         if mapping is not None and not isinstance(mapping, Placed):
             raise OptionError("mapping", f"{type(mapping).__name__} is not a Mapping", "make one: map_network(network, chip)")
-        self._given, self._chip, self._fast = mapping, chip, fast
+        if mapping is not None and chip is not None:
+            raise OptionError("chip", "is given, and a mapping too, which has one", "give one of them")
+        if not isinstance(fast, bool):
+            raise OptionError("fast", f"{fast!r} is neither True nor False", "use one of them")
+        self._given, self._fast = mapping, fast
+        self._chip = chip if isinstance(chip, Chip) or mapping is not None else Chip.load(chip or "loihi2")
         self._made: dict[str, Placed] = {}
 
     def missing(self) -> str | None:
@@ -61,7 +67,7 @@ class MappedChip:
             self._given.check(network)
             return self._given
         if network.fingerprint not in self._made:
-            self._made[network.fingerprint] = map_network(network, self._chip)
+            self._made[network.fingerprint] = map_network(network, self._chip or "loihi2")
         return self._made[network.fingerprint]
 
     def deployed(self, network: Network) -> Network:
@@ -92,8 +98,8 @@ class ChipSession:
         self._open()
         order = replace(order, feedback=self._mapping.division.apply_feedback(self._running, order.feedback))
         trace = self._relax_layers(order) if self._fast else self._relax_cores(order)
-        gradients = self._mapping.division.restore(trace.gradients)
-        return replace(trace, backend="chip", gradients=gradients)
+        restore = self._mapping.division.restore
+        return replace(trace, backend="chip", gradients=restore(trace.gradients), restore=restore)
 
     def _relax_layers(self, order: Relaxation) -> Trace:
         with Reference().open(self._running) as session:
@@ -102,11 +108,11 @@ class ChipSession:
 
     def _relax_cores(self, order: Relaxation) -> Trace:
         net, steps, batch = self._running, order.steps, len(order.inputs)
-        machine = Machine(self._mapping, net, order.feedback, order.initial, order.inputs)
+        machine = Machine(self._mapping, net, order.feedback, order.initial, batch)
         machine.clamp(order.inputs, order.targets)
         counts, rows = [], [(order.initial.potentials, order.initial.sensitivities)]
         for t in range(1, steps + 1):
-            counts.append(machine.step(*signals(self._mapping, order.schedule, t), order.alpha))
+            counts.append(machine.step(*self._mapping.counter.signals(order.schedule, t), order.alpha))
             rows = [*rows, machine.states()] if order.by_step else [machine.states()]
         self.counts = counts
         found = [{n: np.stack([row[kind][n] for row in rows]) for n in rows[0][kind]} for kind in (0, 1)]
@@ -118,8 +124,10 @@ class ChipSession:
         return Trace(net, "chip", *parts, ledger, lambda: self._price(order, counts))
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
-        """Learn in the cores. Raises SessionClosedError."""
+        """Learn in the cores. Raises SessionClosedError, and OptionError if the mapping has no room for learning."""
         self._open()
+        if not self._mapping.learning:
+            raise OptionError("mapping", "has no room for learning", "map_network(..., learning=True)")
         schedule = Schedule.of(self._running, order.schedule.kind)
         feedback = self._mapping.division.apply_feedback(self._running, order.feedback)
         running = replace(order, schedule=schedule, feedback=feedback)
@@ -133,8 +141,7 @@ class ChipSession:
 
     def _learn_cores(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         net, mapping, window, batch = self._running, self._mapping, self._running.relaxation_steps, order.order.shape[2]
-        first = order.inputs[order.order[0, 0]]
-        machine = Machine(mapping, net, order.feedback, State.zero(net, batch), first)
+        machine = Machine(mapping, net, order.feedback, State.zero(net, batch), batch)
         for windows in order.order:
             self._open()
             losses, correct, self.counts = [], 0, []
@@ -144,7 +151,7 @@ class ChipSession:
                 for t in range(1, window + 1):
                     if t == window:
                         readout = machine.states()[0][net.output]
-                    self.counts.append(machine.step(*signals(mapping, order.schedule, t), 1.0))
+                    self.counts.append(machine.step(*mapping.counter.signals(order.schedule, t), 1.0))
                 self.learned = machine.learn(order.learning_rate)
                 losses.append(float(net.cost.value(readout, y).mean()))
                 correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())
@@ -174,7 +181,7 @@ class ChipSession:
     def _restored(self, epoch: Epoch, order: Learning, counts: list[StepCounts]) -> Epoch:
         """Return the epoch by the keys of the user's network, with its cost."""
         division, samples = self._mapping.division, order.order[0].size
-        cost = price(self._mapping, counts, samples=samples, learning=True)
+        cost = price(self._mapping, counts, samples=samples, learning=True, batch=order.order.shape[2])
         parameters, feedback = division.restore(epoch.parameters), division.restore_feedback(epoch.feedback)
         return replace(epoch, parameters=parameters, feedback=feedback, cost=cost)
 

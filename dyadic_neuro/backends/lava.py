@@ -138,6 +138,8 @@ class LavaSession:
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         """Learn in the processes, one Lava run an epoch. Raises SimulatorError and SessionClosedError."""
+        if self._mapping is not None and not self._mapping.learning:
+            raise OptionError("mapping", "has no room for learning", "map_network(..., learning=True)")
         network, window = self._network, self._network.relaxation_steps
         epochs, windows, batch = order.order.shape
         clock = Clock(window, window * windows, by_step=False, final_state=False)

@@ -15,7 +15,8 @@ from rich.table import Table
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
 from dyadic_neuro.backends.base import available, resolve
-from dyadic_neuro.cli import chips, mapping
+from dyadic_neuro.cli import chips
+from dyadic_neuro.cli import mapping as maps
 from dyadic_neuro.cli.shared import (
     FAILED,
     ActivationName,
@@ -24,12 +25,14 @@ from dyadic_neuro.cli.shared import (
     Json,
     Layers,
     LossName,
+    MappingFile,
     NetworkFile,
     Overwrite,
     Schedule,
     Seed,
     print_json,
     reported,
+    simulator_of,
     sizes_of,
     stderr,
     stdout,
@@ -123,6 +126,7 @@ def relax(
     schedule: Schedule = "free",
     steps: Annotated[int | None, typer.Option(help="Steps (default: 2D, or until settled for alpha < 1).")] = None,
     alpha: Annotated[float | None, typer.Option(help="Step size dt / tau (default: the backend's own, 1).")] = None,
+    mapping: MappingFile = None,
     figure: Annotated[str | None, typer.Option(help="Draw the two waves into this file.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -130,25 +134,34 @@ def relax(
     """Relax one batch and show how far each layer is from backpropagation at every step."""
     if figure is not None:
         plotting.check(figure, overwrite=overwrite)
-    resolve(backend)
+    simulator = simulator_of(backend, mapping)
     source = load(data)
     net = _network(network, layers, activation, loss, seed, source)
     if not 1 <= samples <= len(source.inputs):
         raise OptionError("samples", f"{samples} is outside 1 .. {len(source.inputs)}", "ask for as many as the data has")
     trace = relax_network(
-        net, source.inputs[:samples], source.targets[:samples], backend=backend, schedule=schedule, steps=steps, alpha=alpha
+        net, source.inputs[:samples], source.targets[:samples], backend=simulator, schedule=schedule, steps=steps, alpha=alpha
     )
     rows = convergence(trace) if net.cycle is None else []  # with a cycle there is no textbook to compare with
     if figure is not None and rows:
         plotting.save(plotting.waves(rows, f"{trace.backend}, {schedule}, alpha = {trace.alpha:g}"), figure, overwrite=overwrite)
     facts = {"steps": trace.steps, "loss": trace.loss, "messages_per_sample": trace.messages.total() / samples}
     if as_json:
-        print_json(facts | {"backend": trace.backend, "rows": _rows_record(rows)})
+        cost = trace.cost and {
+            "energy_per_sample_j": trace.cost.energy_per_sample_j,
+            "unknown_energies": list(trace.cost.unknown),
+            "latency_per_sample_s": trace.cost.latency_per_sample_s,
+            "unknown_times": list(trace.cost.unknown_times),
+            "assumptions": list(trace.cost.assumptions),
+        }
+        print_json(facts | {"backend": trace.backend, "rows": _rows_record(rows), "cost": cost})
         return
     stdout.print(f"{net}; backend {trace.backend}; {schedule}; {samples} samples")
     if rows:
         stdout.print(_steps_table(rows))
     stdout.print(f"loss {trace.loss:.4f}; {facts['messages_per_sample']:,.0f} messages per sample")
+    if trace.cost is not None:
+        stdout.print("\n  ".join([str(trace.cost), *trace.cost.assumptions]), highlight=False)
 
 
 @app.command()
@@ -166,6 +179,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Samples held for each window of 2D steps.")] = 20,
     learning_rate: Annotated[float, typer.Option(help="Step of plain gradient descent.")] = 0.5,
     seed: Seed = 0,
+    mapping: MappingFile = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Save the run here after each epoch, and go on from it if it is there.")
     ] = None,
@@ -178,13 +192,13 @@ def train(
         writable(out, overwrite=overwrite)
         if checkpoint is not None and Path(out).absolute() == Path(checkpoint).absolute():
             raise OptionError("out", f"{out!r} is the checkpoint too", "give the network and the checkpoint different files")
-    resolve(backend)
+    simulator = simulator_of(backend, mapping)
     source = load(data)
     net = _network(network, layers, activation, loss, seed, source)
     result = train_network(
         net,
         source,
-        backend=backend,
+        backend=simulator,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -268,7 +282,7 @@ def backends(*, as_json: Json = False) -> None:
     stdout.print(table)
 
 
-app.command("map")(mapping.run)
+app.command("map")(maps.run)
 app.add_typer(chips.app, name="chips")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
@@ -18,6 +19,7 @@ from dyadic_neuro.studies.onchip import Busy, Fill, Published, Report
 
 _LONG = 10**7  # counts that have no room for all their digits
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+_COUNTED = 1000  # samples a second that are told without fractions
 _NAMED = 2  # unknown parts that a cell has room to name; all of them are listed below the tables
 
 
@@ -218,7 +220,10 @@ def _learning(found: Report) -> str:
 def _rate(found: Report) -> str:
     if found.samples_per_s is None:
         return "unknown"
-    return f"{'at most ' if found.cost.unknown_times else ''}{found.samples_per_s:,.0f}"
+    rate = found.samples_per_s
+    if not found.cost.unknown_times:
+        return f"{rate:,.0f}" if rate >= _COUNTED else f"{rate:.4g}"
+    return f"at most {math.ceil(rate):,}" if rate >= _COUNTED else f"at most {rate * (1 + 1e-3):.4g}"  # rounded, still a bound
 
 
 def _synapses(found: Report) -> str:

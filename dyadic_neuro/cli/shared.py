@@ -12,14 +12,23 @@ from rich.console import Console
 from rich.markup import escape
 
 from dyadic_neuro.activations import ACTIVATIONS
+from dyadic_neuro.backends.base import Backend, resolve
+from dyadic_neuro.backends.chip import MappedChip
+from dyadic_neuro.backends.lava import Lava
 from dyadic_neuro.errors import DyadicError, OptionError, SimulatorError
 from dyadic_neuro.losses import LOSSES
+from dyadic_neuro.mappings.mapping import Mapping
 
 FAILED, BAD_INPUT, SIMULATOR_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+_MAPPED = ("chip", "lava")
 
 stdout = Console()
 stderr = Console(stderr=True)
 
+MappingFile = Annotated[
+    str | None, typer.Option("--mapping", help="A mapping of `map --out`, for the backends chip and lava (one process a core).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Data = Annotated[str, typer.Option(help="'digits', an .npz file, or 'mnist:DIR' with the four IDX files.")]
 BackendName = Annotated[str, typer.Option("--backend", help="A simulator; `dyadic-neuro backends` lists them.")]
@@ -50,6 +59,16 @@ def reported(command: Command) -> Command:
             _fail(error, as_json=bool(options.get("as_json")))
 
     return run  # type: ignore[return-value]
+
+
+def simulator_of(backend: str, mapping: str | None) -> Backend:
+    """Return the backend of this name, with the mapping in a file if there is one. Raises what `resolve` and loading raise."""
+    if mapping is None:
+        return resolve(backend)
+    if backend not in _MAPPED:
+        raise OptionError("mapping", f"{backend!r} runs no mapping", f"use --backend {' or '.join(_MAPPED)}")
+    found = Mapping.load(mapping)
+    return resolve(MappedChip(found) if backend == "chip" else Lava(mapping=found))
 
 
 def sizes_of(layers: str) -> list[int]:

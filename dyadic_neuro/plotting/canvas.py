@@ -32,6 +32,11 @@ def available() -> str | None:
     return None if find_spec("matplotlib") else "pip install 'dyadic-neuro[plot]'"
 
 
+def plain(text: str) -> str:
+    """Return text of a user's own as it is drawn: matplotlib would read what stands between dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of this size in inches. Raises MissingExtraError."""
     missing = available()

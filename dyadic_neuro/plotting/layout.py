@@ -9,6 +9,7 @@ import numpy as np
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.mappings.mapping import Mapping
+from dyadic_neuro.plotting.canvas import plain
 from dyadic_neuro.plotting.system import DISTINCT, IDLE, LOADS, View, core_image, cores, in_order, subject
 from dyadic_neuro.studies import onchip
 
@@ -60,14 +61,14 @@ def _populations(mapping: Mapping, figure: Figure, axes: Axes, view: View, *, la
     colors = list(DISTINCT[: len(names)]) if len(names) <= len(DISTINCT) else [to_hex(rgba) for rgba in spread]
     _paint(axes, view, core_image(mapping, view, mapping.cores, held), [*colors, _SEVERAL])
     counts = np.bincount(held, minlength=len(names) + 1)
-    handles = [(c, f"{name}: {cores(n)}") for c, name, n in zip(colors, names, counts, strict=False) if n]
+    handles = [(c, f"{plain(name)}: {cores(n)}") for c, name, n in zip(colors, names, counts, strict=False) if n]
     if len(handles) > _NAMED:
         norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
         bar = figure.colorbar(
             ScalarMappable(norm, ListedColormap(colors)), ax=axes, label="population,\nin the order of the signal"
         )
         ticks = np.unique(np.linspace(0, len(names) - 1, 8).round().astype(int))
-        bar.set_ticks(list(ticks), labels=[names[i] for i in ticks])
+        bar.set_ticks(list(ticks), labels=[plain(names[i]) for i in ticks])
         bar.ax.minorticks_off()
         handles = []
     if counts[len(names)]:

@@ -10,9 +10,8 @@ import numpy as np
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.mappings.copies import RATE, SENSITIVITY
 from dyadic_neuro.mappings.cost import PIPELINE
-from dyadic_neuro.mappings.counts import signals
 from dyadic_neuro.mappings.mapping import Mapping
-from dyadic_neuro.plotting.canvas import new_figure
+from dyadic_neuro.plotting.canvas import new_figure, plain
 from dyadic_neuro.plotting.system import BLUE, GREEN, ORANGE, cores, in_order, subject
 from dyadic_neuro.quantity import Quantity
 from dyadic_neuro.schedule import Schedule
@@ -76,7 +75,7 @@ def _rows(mapping: Mapping) -> list[tuple[str, frozenset[str]]]:
 
 
 def _named(names: list[str]) -> str:
-    return " + ".join(names) if len(names) <= 3 else f"{names[0]} + {len(names) - 1} more"
+    return plain(" + ".join(names) if len(names) <= 3 else f"{names[0]} + {len(names) - 1} more")
 
 
 def _lanes(mapping: Mapping, rows: list[frozenset[str]], schedule: str) -> tuple[Array, Array]:
@@ -90,7 +89,7 @@ def _lanes(mapping: Mapping, rows: list[frozenset[str]], schedule: str) -> tuple
     cells = np.zeros((2 * len(rows), steps + 1), np.int64)
     sends = np.zeros((2 * len(rows), steps + 1), bool)
     for t in range(1, steps + 1):
-        sending, updating = signals(mapping, timing, t)
+        sending, updating = mapping.counter.signals(timing, t)
         for lane, kind in enumerate(_KINDS):
             for i, names in enumerate(rows):
                 sends[2 * i + lane, t - 1] = any((name, kind) in sending and (name, kind) in sources for name in names)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.mappings.mapping import Mapping
-from dyadic_neuro.plotting.canvas import new_figure
+from dyadic_neuro.plotting.canvas import new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ class View:
         """Return a figure with axes for this view, `beside` inches free on its right, and the inches that a tile is wide."""
         scale = min(6.0 / self.columns, 4.0 / self.rows, 0.64)
         width, height = self.columns * scale, self.rows * scale
-        figure = new_figure(max(width, 3.4) + 0.9 + beside, max(height, 2.0) + 1.6)
+        figure = new_figure(max(width + 0.9 + beside, 6.6), max(height, 2.0) + 1.6)
         axes = figure.add_subplot()
         left, right, bottom, top = self.extent
         axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", xlabel="column of tiles", ylabel="row of tiles")
@@ -114,7 +114,7 @@ def subject(mapping: Mapping) -> str:
     chain = len(net.projections) == len(net.populations) - 1
     short = chain and not net.cycle and len(net.populations) <= 6
     sizes = "-".join(str(net.population(name).size) for name in net.order) if short else f"{len(net.populations)} populations"
-    return f"{sizes} on {mapping.chip.name}"
+    return f"{sizes} on {plain(mapping.chip.name)}"
 
 
 def in_order(mapping: Mapping) -> tuple[str, ...]:

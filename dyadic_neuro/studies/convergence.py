@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def convergence(trace: Trace) -> list[Row]:
     network = trace.network
     potentials, deltas = settled(network, trace.inputs, trace.targets)
     wanted = backprop(network, trace.inputs, trace.targets)
+    trace = replace(trace, restore=dict)  # layers are those of the network that ran, and so are the keys
     by_step = [relative_error(trace.gradients_at(t), wanted) for t in range(1, trace.steps + 1)]
     rows = []
     for name in network.order:

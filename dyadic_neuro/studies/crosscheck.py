@@ -18,7 +18,6 @@ from dyadic_neuro.errors import OptionError
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.copies import KINDS
 from dyadic_neuro.mappings.cost import components
-from dyadic_neuro.mappings.counts import signals
 from dyadic_neuro.mappings.mapping import Mapping as Placed
 from dyadic_neuro.mappings.raster import Raster
 from dyadic_neuro.schedule import Schedule
@@ -60,12 +59,15 @@ def crosscheck(
 
 def scheduled(mapping: Placed, schedule: str, steps: int) -> Array:
     """Return which neurons send in each step of a schedule, bool (steps, neurons) with the columns of `Raster`."""
-    raster, timing = Raster(mapping), Schedule.of(mapping.network, schedule)
+    raster, timing, routes = Raster(mapping), Schedule.of(mapping.network, schedule), mapping.routes
     sent = np.zeros((steps, raster.neurons), bool)
-    routed = {(mapping.routes.names[p], KINDS[k]) for p, k in zip(mapping.routes.population, mapping.routes.kind, strict=True)}
     for t in range(1, steps + 1):
-        for signal in signals(mapping, timing, t)[0] & routed:
-            sent[t - 1, raster.columns[signal]] = True
+        sending = mapping.counter.signals(timing, t)[0]
+        for population, kind, start, stop in zip(routes.population, routes.kind, routes.start, routes.stop, strict=True):
+            signal = (routes.names[population], KINDS[kind])
+            if signal in sending:  # neurons that no synapse listens to send nothing
+                first = raster.columns[signal].start
+                sent[t - 1, first + start : first + stop] = True
     return sent
 
 

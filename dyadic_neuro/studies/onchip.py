@@ -21,6 +21,7 @@ from dyadic_neuro.mappings.timing import generation_s, receiving_s, seconds
 from dyadic_neuro.network import Network
 from dyadic_neuro.quantity import Quantity, Text
 
+_PACKETS = "a message goes to one core: a neuron that is heard on three cores sends three"
 _UNCOUNTED = "not counted: loading samples and targets, embedded processors, the host"
 _LEARNING = "each plastic synapse and bias is updated once a sample, at the price of one learning_update"
 _LINES = "pipeline: adding a sample's share to a gradient counts as a learning_update, reading delay lines as nothing"
@@ -163,7 +164,7 @@ class Report:
     def assumptions(self) -> tuple[str, ...]:
         """What the numbers take for granted or leave out."""
         learning = (_LEARNING,) if self.mapping.learning else ()
-        return (*self.cost.assumptions, *learning, *((_LINES,) if self.schedule == PIPELINE else ()), _UNCOUNTED)
+        return (*self.cost.assumptions, _PACKETS, *learning, *((_LINES,) if self.schedule == PIPELINE else ()), _UNCOUNTED)
 
     def record(self) -> dict[str, Any]:
         """Return all of it as values that JSON can hold."""

@@ -12,7 +12,6 @@ from dyadic_neuro.dynamics import bias_gradient, bias_update, potential_update, 
 from dyadic_neuro.processes.core.process import Core
 from dyadic_neuro.processes.local import LocalModel, Outbox
 from dyadic_neuro.processes.parts import CoreSlice, InputPart, Part, Way
-from dyadic_neuro.projection import Projection
 
 _RATE, _SENSITIVITY = "rate", "sensitivity"
 
@@ -146,15 +145,14 @@ class CoreModel(LocalModel):
             if part.sensitivities.updates(t):
                 dyads.sensitivity = self._sensitivity(dyads, u, s, errors.get(part.start) if self._reads(part) else None)
             if part.potentials.updates(t):
-                arrived = [(copy, self.axons[copy.source, _RATE]) for copy in dyads.incoming] or [_nothing(u)]
+                arrived = [(copy, self.axons[copy.source, _RATE]) for copy in dyads.incoming]
                 dyads.potential = potential_update(arrived, dyads.bias, u, self.record.alpha)
                 dyads.show()
 
     def _sensitivity(self, dyads: _Dyads, u: Array, s: Array, error: Array | None) -> Array:
         arrived = [(copy, self.axons[copy.source, _SENSITIVITY]) for copy in dyads.feedback]
-        if not arrived:  # a readout, or neurons that no synapse of a sensitivity reaches
-            return sensitivity_update([], None, np.zeros_like(s) if error is None else error, s, self.record.alpha)
-        derivative = _alike(dyads.part.activation.derivative(u, dyads.rate), u)
+        # none arrive at a readout, or at neurons that no synapse of a sensitivity reaches
+        derivative = _alike(dyads.part.activation.derivative(u, dyads.rate), u) if arrived else None
         return sensitivity_update(arrived, derivative, error, s, self.record.alpha)
 
     def _reads(self, part: Part) -> bool:
@@ -199,11 +197,6 @@ class CoreModel(LocalModel):
                 found += [] if d.bias is None else [d.bias]
                 found += [copy.weights for copy in d.feedback]
         return found
-
-
-def _nothing(potential: Array) -> tuple[Projection, Array]:
-    """Return what arrives at neurons that no synapse reaches: 0."""
-    return Projection("", "", np.zeros((potential.shape[1], 1), potential.dtype)), np.zeros((len(potential), 1), potential.dtype)
 
 
 def _alike(found: Array, state: Array) -> Array:

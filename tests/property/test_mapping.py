@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import dyadic_neuro as dn
 from dyadic_neuro.errors import CapacityError
+from dyadic_neuro.mappings.copies import copies
 from dyadic_neuro.mappings.mapping import Mapping, map_network
+from dyadic_neuro.mappings.pipeline import Pipeline
 from dyadic_neuro.quantity import Quantity
 from dyadic_neuro.relaxation import prepare
 from dyadic_neuro.testing import chips, networks
@@ -91,9 +93,9 @@ def test_cores_learn_what_the_reference_learns(network, seed, objective, schedul
     wanted = dn.train(network, (x, y), **options)
     found = dn.train(network, (x, y), backend=dn.backends.MappedChip(mapping, fast=fast), **options)
     assert_close(found.network.parameters, wanted.network.parameters, 1e-11)
-    for key, copies in wanted.copies.items():
-        if copies.backward is not None:
-            assert np.abs(found.copies[key].backward - copies.backward).max() <= 1e-11
+    for key, both in wanted.copies.items():
+        if both.backward is not None:
+            assert np.abs(found.copies[key].backward - both.backward).max() <= 1e-11
 
 
 @FEW
@@ -199,6 +201,30 @@ def test_a_pipeline_gives_the_exact_gradients_of_its_samples(network, seed, samp
     assert set(back) <= set(found.feedback)
     for name in back:
         assert np.abs(found.feedback[name].T - found.gradients[name]).max() <= EXACT * max(1.0, np.abs(wanted[name]).max())
+
+
+@FEW
+@given(NETWORKS, SEEDS)
+def test_the_lines_of_a_pipeline_are_those_whose_memory_is_counted(network, seed):
+    """A line has the entries that are counted, and where nothing learns from it the one that has just come beside them."""
+    mapping = map_network(network, dn.Chip.load("kapoho-point"), pipeline=True, seed=seed)
+    machine = Pipeline(mapping, mapping.apply(network))
+    demand, width = mapping.demand, mapping.demand.width("state")
+    for stage in machine.cores.values():
+        for part in stage.parts:
+            if part.potential is not None and network.outgoing[part.name]:
+                bare = replace(demand, pipeline=False).state_bits(part.name)
+                sums = demand.width("accumulator") * (network.population(part.name).bias is not None)
+                targets = (max(1, network.depth) - 1) * width * (part.name == network.output)
+                entries = (demand.state_bits(part.name) - bare - sums - targets) // (2 * width)
+                assert [line.entries for line in stage.own[id(part)]] == [entries, entries]
+        wanted = {}
+        for copy in copies(mapping.network):
+            held = [p for p in stage.parts if copy.projection in (p.forward if copy.kind == "rate" else p.feedback)]
+            if held and any(p.name == copy.target for p in held):
+                counted = demand.line_length(copy) + (0 if copy.kind == "rate" and copy.plastic else 1)
+                wanted[copy.source, copy.kind] = max(counted, wanted.get((copy.source, copy.kind), 0))
+        assert {signal: line.entries for signal, line in stage.came.items()} == wanted
 
 
 UNKNOWN = Quantity(None, "bit", "left open for a test", "unknown")

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 import dyadic_neuro as dn
+from dyadic_neuro.backends.base import Learning
+from dyadic_neuro.dynamics import feedback_copies
 from dyadic_neuro.errors import CapacityError, OptionError
 from dyadic_neuro.mappings.raster import Raster
 from dyadic_neuro.schedule import Schedule
-from dyadic_neuro.studies.crosscheck import crosscheck, machine, scheduled, totals
+from dyadic_neuro.studies.crosscheck import crosscheck, machine, scheduled, totals, write_files
+from dyadic_neuro.studies.sanafe import run
 from dyadic_neuro.testing import chips, networks
 
 needs_sanafe = pytest.mark.skipif(
@@ -42,10 +45,35 @@ def test_a_relaxation_on_both(tmp_path, objective, activity, updates):
 @needs_sanafe
 @pytest.mark.parametrize("schedule", ["free", "wavefront"])
 def test_learning_on_both(tmp_path, schedule):
-    """Three windows of learning, as `train` runs them: without a reset in between."""
-    network = dn.Network.specification([30, 40, 20, 5])
+    """What the cores counted in three windows of learning, and what it cost, are SANA-FE's totals for the same messages."""
+    network = dn.Network.dense([30, 40, 20, 5], loss="cross_entropy")
     mapping = dn.map_network(network, CHIP, objective="latency")
-    agrees(crosscheck(mapping, scheduled(mapping, schedule, 3 * network.relaxation_steps), tmp_path))
+    rng = np.random.default_rng(0)
+    lesson = Learning(
+        rng.normal(size=(3, 30)),
+        np.eye(5)[[0, 3, 4]],
+        np.arange(3).reshape(1, 3, 1),
+        0.1,
+        Schedule.of(network, schedule),
+        feedback_copies(network),
+    )
+    with dn.backends.MappedChip(mapping).open(network) as session:
+        (epoch,) = session.learn(lesson, lambda _: None)
+    write_files(mapping, scheduled(mapping, schedule, len(session.counts)), tmp_path, updates="all")
+    theirs = run(tmp_path)
+    assert theirs.messages == sum(int(c.messages_out.sum()) for c in session.counts)
+    assert theirs.synaptic_events == sum(int(c.synaptic_events.sum()) for c in session.counts)
+    assert theirs.hops == sum(sum(c.links.hops) for c in session.counts)
+    assert theirs.fired == sum(int(c.fired.sum()) for c in session.counts)
+    joules = {part.name: part.total_j for part in epoch.cost.components}
+    assert joules["synaptic_operation"] == pytest.approx(theirs.energy_j["synapse"], rel=1e-9)
+    network_j = joules["message"] + joules.get("hop_horizontal", 0.0) + joules.get("hop_vertical", 0.0)
+    assert network_j == pytest.approx(theirs.energy_j["network"], rel=1e-9)
+    assert joules["learning_update"] is None  # SANA-FE has no learning, so nobody has fitted it
+    if schedule == "free":  # where all neurons are updated in every step, as in SANA-FE's files
+        soma_j = joules["neuron_access"] + joules["neuron_update"] + joules["neuron_fire"]
+        assert soma_j == pytest.approx(theirs.energy_j["soma"], rel=1e-9)
+        assert 3 * sum(epoch.cost.steps_s) == pytest.approx(theirs.time_s, rel=1e-9)
 
 
 @needs_sanafe
@@ -85,6 +113,7 @@ def test_a_raster_of_a_schedule_counts_what_the_counter_counts(seed):
     counts = Raster(mapping).count(scheduled(mapping, "wavefront", steps))
     for t in range(1, steps + 1):
         wanted = mapping.counter.scheduled(timing, t)
+        assert np.array_equal(counts.fired[t - 1], wanted.fired)
         assert np.array_equal(counts.messages_out[t - 1], wanted.messages_out)
         assert np.array_equal(counts.messages_in[t - 1], wanted.messages_in)
         assert np.array_equal(counts.synaptic_events[t - 1], wanted.synaptic_events)

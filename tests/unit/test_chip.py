@@ -107,7 +107,7 @@ def test_what_sanafe_fits_is_called_fitted_and_what_it_lacks_unknown():
         "learning_update": None,
     }
     for section in (chip.energy, chip.latency, chip.power):
-        assert {getattr(section, entry.name).grade for entry in dataclasses.fields(section)} <= {"fitted", "unknown"}
+        assert {getattr(section, entry.name).grade for entry in dataclasses.fields(section)} <= {"fitted", "derived", "unknown"}
     assert not chip.power.static.known
     assert chip.limits.synaptic_memory == Chip.load("loihi1").limits.synaptic_memory  # taken over from the chip itself
 

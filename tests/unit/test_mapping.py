@@ -152,7 +152,7 @@ def test_what_cannot_fit_names_population_resource_need_limit_and_fix(limits, re
 
 
 def test_too_few_cores_name_the_chip_and_the_fix():
-    with pytest.raises(CapacityError, match=r"needs .* cores of loihi1, which has 128; use more chips"):
+    with pytest.raises(CapacityError, match=r"needs at least 283 cores, more than the 128 .* use more chips, about 3"):
         dn.map_network(dn.Network.specification([1000] * 20), "loihi1")
     assert dn.map_network(dn.Network.specification([1000] * 20), dn.Chip.load("loihi1", chips=(3, 2)))
 
@@ -193,6 +193,104 @@ def test_more_cores_make_a_sample_faster():
     few, fast = (dn.map_network(network, "loihi1", objective=o) for o in ("cores", "latency"))
     assert len(few.cores) < len(fast.cores) <= 128
     assert fast.cost().latency_s < 0.2 * few.cost().latency_s
+
+
+@pytest.mark.parametrize("sizes", [[2, 12], [3, 17], [7, 6], [40, 30, 20], [12] * 8])
+@pytest.mark.parametrize("chip", ["loihi1", "loihi1-sanafe"])
+def test_the_objective_latency_is_never_slower(sizes, chip):
+    few, fast = (dn.map_network(dn.Network.specification(sizes), chip, objective=o) for o in ("cores", "latency"))
+    assert fast.cost().latency_s <= few.cost().latency_s
+
+
+def test_cores_fill_up_only_as_far_as_they_must():
+    """A chain of one population more than there are cores does not end on three of them."""
+    whole, more = (dn.map_network(dn.Network.specification([8] * n), "loihi1") for n in (128, 129))
+    more.verify()
+    assert len(whole.cores) == 128
+    assert 64 <= len(more.cores) < 128
+
+
+def test_axons_that_slices_share_are_counted_once():
+    names = [f"a{i}" for i in range(40)] + [f"b{i}" for i in range(40)]
+    populations = [dn.Population("input", 1), *(dn.Population(n, 1) for n in names), dn.Population("output", 1)]
+    pairs = (
+        [("input", n) for n in names[:40]]
+        + [(a, b) for a in names[:40] for b in names[40:]]
+        + [(n, "output") for n in names[40:]]
+    )
+    chip = small_chip(output_axons=256)
+    one = replace(chip, mesh=replace(chip.mesh, cores=replace(chip.mesh.cores, value=1)))
+    mapping = dn.map_network(dn.Network.specification(populations, pairs), one)
+    mapping.verify()
+    assert mapping.utilization["output_axons"][0][0] <= 256
+
+
+def test_as_few_chips_as_hold_the_cores_are_used():
+    system = dn.Chip.load("loihi1", chips=(2, 2))
+    for sizes, chips in (([784, 800, 10], 1), ([784, 4000, 4000, 10], 3)):
+        mapping = dn.map_network(dn.Network.specification(sizes, loss="cross_entropy"), system)
+        assert mapping.chips_in_use == -(-len(mapping.cores) // 128) == chips
+
+
+def test_a_mapping_without_room_for_learning_does_not_learn():
+    network = dn.Network.dense([4, 3, 2], loss="cross_entropy")
+    mapping = dn.map_network(network, "loihi1", learning=False)
+    for fast in (False, True):
+        with pytest.raises(OptionError, match="learning=True"):
+            dn.train(network, (np.ones((2, 4)), np.zeros(2, int)), backend=dn.backends.MappedChip(mapping, fast=fast))
+    with pytest.raises(OptionError, match="learning=True"):
+        mapping.cost(learning=True)
+    assert mapping.cost().learning_s == 0
+
+
+def test_an_energy_is_a_bound_where_a_time_is():
+    chip = dn.Chip.load("loihi1")
+    slow = replace(chip, latency=replace(chip.latency, learning_update=replace(UNKNOWN, unit="s")))
+    whole, part = (dn.map_network(SPECIFICATION, c).cost() for c in (chip, slow))
+    assert part.energy_j < whole.energy_j
+    assert part.unknown == ("static during learning_update",)
+    assert part.energy_text.startswith("at least")
+
+
+@pytest.mark.parametrize("schedule", ["free", "wavefront"])
+def test_a_core_knows_only_what_packets_brought(schedule, monkeypatch):
+    """Deafen the cores to one signal after the other: the gradients are wrong, or undefined."""
+    from dyadic_neuro.mappings import cores
+
+    network = networks.chain(3, 3, activation="tanh")
+    backend = dn.backends.MappedChip(dn.map_network(network, "loihi1"))
+    x, y = networks.batch(network, 0, 2)
+    exact = dn.backprop(network, x, y)
+    heard = cores.Core.receive
+    signals = {(c.source, c.kind) for c in copies(network)}
+    assert len(signals) == 5
+    for signal in signals:
+        monkeypatch.setattr(cores.Core, "receive", lambda core, p, s=signal: None if p.signal == s else heard(core, p))
+        with np.errstate(all="ignore"):
+            found = dn.relax(network, x, y, backend=backend, schedule=schedule).gradients
+        assert not all(np.allclose(found[key], exact[key], rtol=0, atol=1e-9) for key in exact), signal
+
+
+def test_records_of_a_mapping_are_read_only():
+    mapping = dn.map_network(SPECIFICATION, "loihi1")
+    for array in (mapping.slices.core, mapping.synapses.row_stop, mapping.routes.core, mapping.links.east):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+
+
+@pytest.mark.parametrize("options", [{"learning": "no"}, {"pipeline": None}, {"split_fan_in": 1}, {"learning": np.bool_(1)}])
+def test_switches_are_true_or_false(options):
+    with pytest.raises(OptionError):
+        dn.map_network(SPECIFICATION, "loihi1", **options)
+
+
+def test_a_chip_or_a_mapping():
+    mapping = dn.map_network(SPECIFICATION, "loihi1")
+    for wrong in ({"chip": "loihi2"}, {"fast": "yes"}):
+        with pytest.raises(OptionError):
+            dn.backends.MappedChip(mapping, **wrong)
+    with pytest.raises(UnknownNameError):
+        dn.backends.MappedChip(chip="loihi3")
 
 
 def test_a_pipeline_takes_memory_and_gives_throughput():
@@ -385,6 +483,15 @@ def test_a_well_formed_file_that_contradicts_itself_is_refused(tmp_path):
     for change in (
         {"slices": [["nowhere", 0, 4, 0]]},
         {"slices": [["input", 0, 4]]},
+        {"slices": [["input", 0, 4, 10**6], ["hidden1", 0, 3, 1], ["output", 0, 2, 2]]},
+        {"slices": [["input", 0, 4, -1], ["hidden1", 0, 3, 1], ["output", 0, 2, 2]]},
+        {"slices": [["input", 0, 4, 0.7], ["hidden1", 0, 3, 1], ["output", 0, 2, 2]]},
+        {"slices": [["input", 0, 3, 0], ["hidden1", 0, 3, 1], ["output", 0, 2, 2]]},
+        {"slices": [["input", 0, 4, 0], ["hidden1", 0, 2, 1], ["output", 0, 2, 2]]},
+        {"slices": [["input", 0, 4, 0]]},
+        {"learning": "no"},
+        {"seed": None},
+        {"objective": 5},
         {"fingerprint": "0"},
         {"network": {}},
         {"chip": {"name": "x"}},
