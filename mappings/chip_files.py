@@ -96,6 +96,7 @@ def lines_of(text: str) -> dict[tuple[str, ...], int]:
     here: tuple[str, ...] = ()
     rows = 0
     text = re.sub(r'"""(\\.|.)*?"""|\'\'\'.*?\'\'\'', lambda quoted: "\n" * quoted[0].count("\n"), text, flags=re.DOTALL)
+    text = re.sub(r"""^(\s*)["']([\w\-]+)["'](\s*=)""", r"\1\2\3", text, flags=re.MULTILINE)  # keys that stand in quotes
     for line, content in enumerate(text.split("\n"), start=1):
         bare = re.sub(r'"(\\.|[^"\\])*"|\'[^\']*\'|#.*', "", content)  # what stands in quotes or comments has no keys
         if header := re.match(r"\s*\[{1,2}([^\[\]]+)\]", bare):

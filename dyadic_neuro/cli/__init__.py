@@ -312,7 +312,8 @@ def _chips_table(reports: list[Report]) -> Table:
         "cores",
         "time",
         "energy",
-        title="learning a sample on chips: models, with what is not known left out (dyadic-neuro map)",
+        title="learning a sample on chips: models, what is not known left out (see dyadic-neuro map);\n"
+        "on loihi1, whose messages are binary, graded ones are hypothetical",
         title_justify="left",
         box=SIMPLE_HEAD,
     )
@@ -325,8 +326,7 @@ def _chips_table(reports: list[Report]) -> Table:
                 (cost.energy_per_sample_j, "J", cost.unknown),
             )
         ]
-        chip = m.chip.name if m.chip.graded else f"{m.chip.name}, graded messages hypothetical"
-        table.add_row(chip, m.objective, f"{found.cores} of {m.chip.cores}", *amounts)
+        table.add_row(m.chip.name, m.objective, f"{found.cores} of {m.chip.cores}", *amounts)
     return table
 
 

@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 
 from dyadic_neuro import plotting
+from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.cli import report_tables
 from dyadic_neuro.cli.shared import (
-    ActivationName,
     Json,
-    LossName,
     NetworkFile,
     Overwrite,
     Schedule,
@@ -26,6 +25,7 @@ from dyadic_neuro.cli.shared import (
 )
 from dyadic_neuro.errors import FileError, MissingExtraError, OptionError
 from dyadic_neuro.interchange.outputs import writable
+from dyadic_neuro.losses import LOSSES
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.cost import PIPELINE
 from dyadic_neuro.mappings.mapping import OBJECTIVES, Mapping, map_network
@@ -40,8 +40,8 @@ def run(
     *,
     network: NetworkFile = None,
     layers: Annotated[str | None, typer.Option(help="Sizes of a chain, like 400,400,10.")] = None,
-    activation: ActivationName = "tanh",
-    loss: LossName = "cross_entropy",
+    activation: Annotated[str | None, typer.Option(help=f"{', '.join(sorted(ACTIVATIONS))} (default: tanh).")] = None,
+    loss: Annotated[str | None, typer.Option(help=f"{', '.join(sorted(LOSSES))} (default: cross_entropy).")] = None,
     load: Annotated[str | None, typer.Option(help="Show this mapping (.json), written by --out or Mapping.save.")] = None,
     chip: Annotated[
         str | None, typer.Option(help="A chip of `dyadic-neuro chips`, or a TOML file (default: loihi2).", show_default=False)
@@ -50,7 +50,7 @@ def run(
     objective: Annotated[str | None, typer.Option(help=f"{' or '.join(OBJECTIVES)} (default: both, side by side).")] = None,
     schedule: Schedule = "free",
     pipeline: Annotated[bool, typer.Option("--pipeline", help="Show a pipeline too: a new sample every step.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the placement.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the placement (default: 0).", show_default=False)] = None,
     figures: Annotated[str | None, typer.Option(help=f"Folder for the figures {', '.join(FIGURES)}.")] = None,
     out: Annotated[str | None, typer.Option(help="Save the mapping here (.json).")] = None,
     overwrite: Overwrite = False,
@@ -64,10 +64,10 @@ def run(
         writable(out, overwrite=overwrite)
     paths = [] if figures is None else _figure_paths(figures, out, overwrite=overwrite)
     if load is not None:
-        given = {"network": network, "layers": layers, "chip": chip, "chips": chips, "objective": objective, "out": out}
-        for name, value in {**given, "pipeline": pipeline or None}.items():
+        given = {"network": network, "layers": layers, "activation": activation, "loss": loss, "chip": chip, "chips": chips}
+        for name, value in {**given, "objective": objective, "pipeline": pipeline or None, "seed": seed, "out": out}.items():
             if value is not None:
-                raise OptionError("load", f"and --{name} are both given", "a saved mapping says all of that: leave one out")
+                raise OptionError("load", f"is given, and --{name} too", "a saved mapping says all of that: leave one out")
         mapping = Mapping.load(load)
         mapping.verify()
         reports = [report(mapping, schedule), *([report(mapping, PIPELINE)] if mapping.pipeline else [])]
@@ -75,7 +75,7 @@ def run(
         net = _network(network, layers, activation, loss)
         system = Chip.load("loihi2" if chip is None else chip, None if chips is None else _grid(chips))
         wanted = OBJECTIVES if objective is None else (objective,)
-        reports = list(_reports(net, system, wanted, schedule, seed, pipeline=pipeline))
+        reports = list(_reports(net, system, wanted, schedule, seed or 0, pipeline=pipeline))
     chosen = reports[1] if len(reports) > 1 and reports[1].schedule == PIPELINE else reports[0]
     if out is not None:
         chosen.mapping.save(out, overwrite=overwrite)
@@ -103,13 +103,15 @@ def _reports(
             yield report(mapping, timing)
 
 
-def _network(path: str | None, layers: str | None, activation: str, loss: str) -> Network:
-    if (path is None) == (layers is None):
-        problem = "are not given, and neither is a network" if path is None else "and --network are both given"
-        raise OptionError("layers", problem, "give --layers like 400,400,10, or --network FILE")
+def _network(path: str | None, layers: str | None, activation: str | None, loss: str | None) -> Network:
+    if path is None and layers is None:
+        raise OptionError("layers", "are missing", "give --layers like 400,400,10, or --network FILE")
     if path is not None:
+        for name, value in (("layers", layers), ("activation", activation), ("loss", loss)):
+            if value is not None:
+                raise OptionError("network", f"is given, and --{name} too", "a saved network says all of that: leave one out")
         return Network.load(path)
-    return Network.specification(sizes_of(layers or ""), activation=activation, loss=loss)
+    return Network.specification(sizes_of(layers or ""), activation=activation or "tanh", loss=loss or "cross_entropy")
 
 
 def _grid(chips: str) -> tuple[int, int]:

@@ -224,7 +224,9 @@ def test_map_draws_its_figures(tmp_path):
 
 BAD = {
     "no network": ((), "400,400,10"),
-    "two networks": (("--layers", "4,3,2", "--network", "net.npz"), "give --layers"),
+    "a network and its loss": (("--network", "net.npz", "--loss", "squared_error"), "leave one out"),
+    "a mapping and a seed": (("--load", "m.json", "--seed", "3"), "leave one out"),
+    "two networks": (("--layers", "4,3,2", "--network", "net.npz"), "leave one out"),
     "layers that are no numbers": (("--layers", "4,x,2"), "64,32,10"),
     "one layer": (("--layers", "4"), "at least two"),
     "a layer of nothing": (("--layers", "4,0,2"), "hidden1"),
