@@ -47,7 +47,7 @@ def _subject(found: Report) -> str:
     if m.division.divided:
         more = len(m.network.populations) - len(m.division.original.populations)
         lines.append(
-            f"a fan-in too large for a core is divided: {more} populations of partial sums more, "
+            f"a fan-in too large for a core is divided: {more} population{'s' if more > 1 else ''} of partial sums more, "
             f"depth {found.depth} instead of {found.depth_before}"
         )
     return "\n".join(lines)
@@ -77,7 +77,7 @@ def _heading(found: Report) -> str:
 def _summary(reports: Sequence[Report]) -> Table:
     table = _table("learning a sample", reports, "")
     rows = {
-        "cores in use": [f"{r.cores:,} of {r.mapping.chip.cores:,}" for r in reports],
+        "cores in use": [_cores(r) for r in reports],
         "depth D": [str(r.depth) if r.depth == r.depth_before else f"{r.depth} ({r.depth_before} undivided)" for r in reports],
         "steps per sample": [f"1 (of 2D = {2 * r.depth})" if r.schedule == PIPELINE else f"{r.steps} (2D)" for r in reports],
         "time of a sample": [_bound(r.latency_s, "s", r.cost.unknown_times) for r in reports],
@@ -215,6 +215,12 @@ def _learning(found: Report) -> str:
     if "learning_update" in found.cost.unknown_times:
         return "unknown"
     return f"{_time(found.cost.learning_s)}{' a step' if found.schedule == PIPELINE else ''}"
+
+
+def _cores(found: Report) -> str:
+    m = found.mapping
+    on = f", on {m.chips_in_use:,} of {m.chip.chips:,} chips" if m.chip.chips > 1 else ""
+    return f"{found.cores:,} of {m.chip.cores:,}{on}"
 
 
 def _rate(found: Report) -> str:

@@ -178,6 +178,8 @@ class Report:
             "seed": m.seed,
             "cores": self.cores,
             "cores_of_chip": m.chip.cores,
+            "chips": m.chips_in_use,
+            "chips_of_system": m.chip.chips,
             "slices": len(m.slices),
             "depth": self.depth,
             "depth_before": self.depth_before,

@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +23,14 @@ LAYERS = (400, 400, 10)
 STEPS = 4  # of a relaxation: 2D
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a step and sample: as a rule, and in the first run."""
+
+    usual: float
+    first: float
+
+
 def rows():
     network = dn.Network.dense(LAYERS, activation="tanh", loss="cross_entropy", seed=0)
     ours = {batch: relaxing(network, batch) for batch in (1, 64)}
@@ -32,14 +42,17 @@ def rows():
 
 
 def relaxing(network, batch):
-    """Return the seconds of one step and sample, all events counted and priced: whole relaxations of 2D steps."""
+    """Return the seconds of a step and sample, all events counted and priced: whole relaxations of 2D steps."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(batch, LAYERS[0])), rng.integers(LAYERS[-1], size=batch)
     backend = dn.backends.MappedChip(dn.map_network(network, "loihi1-sanafe", objective="latency"), fast=True)
     order = prepare(network, x, y, steps=STEPS, record="last")
     with backend.open(network) as session:
+        began = time.perf_counter()
+        session.relax(order).cost.energy_j  # noqa: B018  (the first run works the counts of a step out)
+        first = time.perf_counter() - began
         (seconds,) = medians(lambda: session.relax(order).cost.energy_j, repeats=200)
-    return seconds / STEPS / batch
+    return Pace(seconds / STEPS / batch, first / STEPS / batch)
 
 
 def beside_sanafe(network, ours):
@@ -50,9 +63,9 @@ def beside_sanafe(network, ours):
         write_files(mapping, sent, folder, updates="sent")
         theirs = min(sanafe.run(folder).seconds for _ in range(3)) / steps
     what = f"chip, {'-'.join(map(str, LAYERS))} on loihi1: SANA-FE's time for a step / ours"
-    for batch, seconds in ours.items():
-        detail = f"SANA-FE {theirs * 1e3:.2f} ms, {seconds * 1e6:.1f} us a step and sample; {len(mapping.cores)} cores"
-        yield Row(f"{what}, batch {batch}", theirs / seconds, 100, "x", detail, at_least=True)
+    for batch, pace in ours.items():
+        detail = f"SANA-FE {theirs * 1e3:.2f} ms, ours {pace.usual * 1e6:.1f} us ({pace.first * 1e6:.0f} us in the first run)"
+        yield Row(f"{what}, batch {batch}", theirs / pace.usual, 100, "x", detail, at_least=True)
     raster, many = Raster(mapping), np.repeat(sent, 40, axis=0)
     (counting,) = medians(lambda: raster.steps_s(raster.count(many)), repeats=15)
     detail = f"{counting / len(many) * 1e6:.2f} us a step, counts and times of {len(many):,} steps"
@@ -68,8 +81,8 @@ def beside_lava(network, ours):
         what = f"chip: a step of Lava with a process for each of {len(mapping.cores)} cores"
         for lava, chip, limit in ((1, 1, 100), (1, 64, 500), (64, 64, 500)):
             name = f"{what}, batch {lava} / ours, batch {chip}, per sample"
-            detail = f"Lava {theirs[lava] * 1e6:.0f} us, ours {ours[chip] * 1e6:.1f} us a step and sample"
-            yield Row(name, theirs[lava] / ours[chip], limit, "x", detail, at_least=True)
+            detail = f"Lava {theirs[lava] * 1e6:.0f} us, ours {ours[chip].usual * 1e6:.1f} us a step and sample"
+            yield Row(name, theirs[lava] / ours[chip].usual, limit, "x", detail, at_least=True)
 
 
 CHILD = """
