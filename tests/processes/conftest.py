@@ -29,6 +29,7 @@ from dyadic_neuro.errors import SessionClosedError, SimulatorError, SimulatorTim
 from dyadic_neuro.relaxation import prepare
 from faults import *
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup without this one
 """
 GONE_S = 8.0  # what is killed needs a moment to go
 
