@@ -40,16 +40,6 @@ class Packet:
     values: Array
 
 
-@dataclass(frozen=True, eq=False)
-class Way:
-    """Where a core sends: neurons start .. stop - 1 of a population's signal to some cores."""
-
-    signal: Signal
-    start: int
-    stop: int
-    ends: tuple[int, ...]
-
-
 class Part:
     """A slice of dyads on a core: its states, its bias, and its rows of both kinds of copies, by the names of projections."""
 
@@ -64,6 +54,17 @@ class Part:
         """What it shows, of the state at the start of the step."""
 
 
+@dataclass(frozen=True, eq=False)
+class Way:
+    """Where a core sends: neurons start .. stop - 1 of a population's signal, which lie in `part`, to some cores."""
+
+    part: Part
+    signal: Signal
+    start: int
+    stop: int
+    ends: tuple[int, ...]
+
+
 class Core:
     """One core: parts, axons that keep the last message that came on each, and counters of one step."""
 
@@ -73,6 +74,7 @@ class Core:
         self.ways: list[Way] = []
         self.axons: dict[Signal, Array] = {}
         self.targets: Array | None = None
+        self._heard: dict[Signal, list[tuple[int, int, int]]] = {}
         self._loss, self._readout = loss, readout
         self.begin()
 
@@ -89,7 +91,7 @@ class Core:
         for way in self.ways:
             if way.signal not in sending:
                 continue
-            part = next(p for p in self.parts if p.name == way.signal[0] and p.start <= way.start < p.stop)
+            part = way.part
             fired = firing.setdefault((way.signal, part.start), np.zeros(part.stop - part.start, bool))
             fired[way.start - part.start : way.stop - part.start] = True
             values = part.rate if way.signal[1] == RATE else part.sensitivity
@@ -104,14 +106,16 @@ class Core:
         """Put messages on the axons, and count the synapses that they meet."""
         self.axons[packet.signal][:, packet.start : packet.stop] = packet.values
         self.messages_in += packet.stop - packet.start
-        for copy in self._met(packet.signal):
-            first, last = max(packet.start, copy.columns.start), min(packet.stop, copy.columns.stop)
-            self.synaptic_events += max(0, last - first) * (1 if copy.one_to_one else copy.weights.shape[0])
+        for start, stop, each in self._heard[packet.signal]:
+            self.synaptic_events += max(0, min(packet.stop, stop) - max(packet.start, start)) * each
 
-    def _met(self, signal: Signal) -> Iterable[Projection]:
-        name, kind = signal
+    def listen(self) -> None:
+        """Note which neurons the synapses here listen to, and how many of them a message of each meets."""
         for part in self.parts:
-            yield from (c for c in (part.forward if kind == RATE else part.feedback).values() if c.source == name)
+            for kind, held in ((RATE, part.forward), (SENSITIVITY, part.feedback)):
+                for copy in held.values():
+                    each = 1 if copy.one_to_one else copy.weights.shape[0]
+                    self._heard.setdefault((copy.source, kind), []).append((copy.columns.start, copy.columns.stop, each))
 
     def update(self, updating: frozenset[Signal], alpha: float) -> None:
         """Take the states that are due to the next step, each from the state at the start of this one."""
@@ -230,7 +234,11 @@ class Machine:
             signal = (m.routes.names[m.routes.population[r]], KINDS[m.routes.kind[r]])
             start, stop = max(m.slices.start[i], m.routes.start[r]), min(m.slices.stop[i], m.routes.stop[r])
             ends = tuple(int(core) for core in m.routes.core[m.routes.first[r] : m.routes.first[r + 1]])
-            self.cores[int(m.slices.core[i])].ways.append(Way(signal, int(start), int(stop), ends))
+            core = self.cores[int(m.slices.core[i])]
+            part = next(p for p in core.parts if p.name == signal[0] and p.start == m.slices.start[i])
+            core.ways.append(Way(part, signal, int(start), int(stop), ends))
+        for core in self.cores.values():
+            core.listen()
 
     def _fill(self, initial: State, batch: int) -> None:
         """Lay the axons out, with the messages of the initial state on them: whoever sets a state sets what it had sent.
@@ -304,12 +312,14 @@ class Machine:
 
     def states(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return potentials and sensitivities of every population, put together from the cores."""
-        parts = sorted((p for core in self.cores.values() for p in core.parts), key=lambda p: p.start)
-        found: list[dict[str, Array]] = []
-        for name in ("potential", "sensitivity"):
-            columns = {q.name: [getattr(p, name) for p in parts if p.name == q.name] for q in self._network.dynamic}
-            found.append({population: np.concatenate(values, axis=1) for population, values in columns.items()})
-        return found[0], found[1]
+        columns: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
+        for part in sorted((p for core in self.cores.values() for p in core.parts), key=lambda p: p.start):
+            if part.potential is not None and part.sensitivity is not None:
+                columns[0].setdefault(part.name, []).append(part.potential)
+                columns[1].setdefault(part.name, []).append(part.sensitivity)
+        names = [population.name for population in self._network.dynamic]
+        potentials, sensitivities = ({n: np.concatenate(values[n], axis=1) for n in names} for values in columns)
+        return potentials, sensitivities
 
     def gradients(self) -> dict[str, Array]:
         """Return what the plastic parameters read at the end of the last step, put together from the cores."""

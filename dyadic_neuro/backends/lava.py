@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from numbers import Real
@@ -20,6 +21,7 @@ from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MappingError, OptionError
 from dyadic_neuro.mappings.copies import KINDS
+from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.mapping import Mapping as Placed
 from dyadic_neuro.mappings.slices import Slice
 from dyadic_neuro.messages import Link, MessageLedger
@@ -134,7 +136,13 @@ class LavaSession:
         gradients = self._restored({key: report.parameters[key] for key in network.plastic})  # type: ignore[union-attr]
         ledger = report.ledger(network, learning=False)  # type: ignore[union-attr]
         parts = (rows[POTENTIAL], rows[SENSITIVITY], gradients, lambda: ledger)
-        return Trace(network, "lava", order.schedule.kind, order.alpha, steps, order.inputs, order.targets, *parts)
+        trace = Trace(network, "lava", order.schedule.kind, order.alpha, steps, order.inputs, order.targets, *parts)
+        if self._mapping is None:
+            return trace
+        mapping = self._mapping
+        counts = (mapping.counter.scheduled(order.schedule, t) for t in range(1, steps + 1))
+        pricing = partial(price, mapping, counts, samples=len(order.inputs), learning=False)
+        return replace(trace, restore=mapping.division.restore, pricing=pricing)
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         """Learn in the processes, one Lava run an epoch. Raises SimulatorError and SessionClosedError."""

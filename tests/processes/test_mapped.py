@@ -223,6 +223,23 @@ def test_nothing_but_the_routes_of_the_mapping_is_connected():
 # One process a core, and what may not be run
 
 
+def test_a_run_costs_what_it_costs_on_the_chip():
+    network = networks.chain(3, 3, activation="tanh")
+    mapping = map_network(network, "loihi1", objective="latency")
+    x, y = networks.batch(network, 0, 2)
+    on_lava = dn.relax(network, x, y, backend=Lava(mapping=mapping), schedule="wavefront")
+    on_chip = dn.relax(network, x, y, backend=dn.backends.MappedChip(mapping), schedule="wavefront")
+    assert on_lava.cost == on_chip.cost
+    assert dn.relax(network, x, y, backend=Lava()).cost is None
+
+
+def test_a_mapping_without_room_for_learning_does_not_learn():
+    network = networks.chain(1, 2)
+    backend = Lava(mapping=map_network(network, "loihi1", learning=False))
+    with pytest.raises(OptionError, match="learning=True"):
+        dn.train(network, networks.batch(network, 0, 2), backend=backend)
+
+
 def test_one_process_a_core(play):
     """However many slices there are on it."""
     play("""
