@@ -46,12 +46,26 @@ def frozen(array: Array) -> Array:
     return copy
 
 
-def read_only(record: object, fields: tuple[str, ...]) -> None:
-    """Put read-only views in place of the arrays that a frozen record was given."""
-    for field in fields:
-        view = np.asarray(getattr(record, field)).view()
-        view.setflags(write=False)
-        object.__setattr__(record, field, view)
+def read_only(record: object) -> None:
+    """Put read-only views in place of the arrays of a frozen record."""
+    for name, value in vars(record).items():
+        if isinstance(value, np.ndarray):
+            view = value.view()
+            view.setflags(write=False)
+            object.__setattr__(record, name, view)
+
+
+class ReadOnly:
+    """A frozen record whose arrays are read-only, in its copies too."""
+
+    def __post_init__(self) -> None:
+        """Make the arrays read-only."""
+        read_only(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up the contents of a copy or a pickle, in which arrays forget that they were read-only."""
+        vars(self).update(state)
+        read_only(self)
 
 
 def _spell(shape: tuple[int | None, ...]) -> str:

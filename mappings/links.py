@@ -30,7 +30,7 @@ class Links:
     def frozen(self) -> Links:
         """Return these links with read-only arrays."""
         found = Links(self.east, self.west, self.north, self.south)
-        read_only(found, ("east", "west", "north", "south"))
+        read_only(found)
         return found
 
     @classmethod

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -187,6 +188,10 @@ class Mapping:
             raise FileError(str(path), problem, "map the network again, or use another copy") from None
         return mapping
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is worked out again when needed: copies and pickles hold the mapping only."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def __repr__(self) -> str:
         divided = ", fan-in divided" if self.division.divided else ""
         return (
@@ -207,10 +212,10 @@ def map_network(
     """Return a mapping of the network (or of a specification without weights) onto a chip, or onto a system of chips.
 
     Populations are cut into slices of dyads, each on a core of its own; only where there are fewer cores than slices do
-    several share one. `objective` "cores" cuts as little as the limits allow, "latency" as much as makes a sample faster,
-    on more chips only where that is worth it. `learning` counts the memory that on-chip learning needs, `pipeline` that of
-    a new sample every step. With `split_fan_in` a neuron whose fan-in no core can hold gets partial sums (exact; the depth
-    grows). The same `seed` gives the same mapping.
+    several share one. `objective` "cores" cuts as little as the limits allow, "latency" as much as makes a sample faster
+    (under `free`), on more chips only where that is worth it. `learning` counts the memory that on-chip learning needs,
+    `pipeline` that of a new sample every step. With `split_fan_in` a neuron whose fan-in no core can hold gets partial sums
+    (exact; the depth grows). The same `seed` gives the same mapping.
 
     Raises CapacityError for what does not fit, OptionError, UnknownNameError and FileError (chip), CycleError (pipeline).
     """

@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array, read_only
+from dyadic_neuro.arrays import Array, ReadOnly
 from dyadic_neuro.mappings.copies import KINDS
 from dyadic_neuro.mappings.slices import Slices
 from dyadic_neuro.mappings.synapses import Synapses
 
 
 @dataclass(frozen=True, eq=False)
-class Routes:
+class Routes(ReadOnly):
     """Messages of one kind from neurons start .. stop - 1 of a population to a set of cores, as arrays (routes,).
 
     `population` is a position in `names`, `kind` in KINDS. Route r leads to `core[first[r] : first[r + 1]]`, where one
@@ -30,10 +30,6 @@ class Routes:
     first: Array
     core: Array
     synapses: Array
-
-    def __post_init__(self) -> None:
-        """Make the arrays read-only."""
-        read_only(self, ("population", "kind", "start", "stop", "first", "core", "synapses"))
 
     @classmethod
     def of(cls, slices: Slices, synapses: Synapses) -> Routes:

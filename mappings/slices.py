@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array, read_only
+from dyadic_neuro.arrays import Array, ReadOnly
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
-class Slices:
+class Slices(ReadOnly):
     """All slices, as arrays (slices,) sorted by population and start: there may be more than a hundred thousand.
 
     `population` is a position in `names`. `core` numbers the cores of the chip, or before placement any cores.
@@ -38,10 +38,6 @@ class Slices:
     start: Array
     stop: Array
     core: Array
-
-    def __post_init__(self) -> None:
-        """Make the arrays read-only."""
-        read_only(self, ("population", "start", "stop", "core"))
 
     @classmethod
     def cut(cls, names: Sequence[str], sizes: Sequence[int], counts: Sequence[int]) -> Slices:

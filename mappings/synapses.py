@@ -7,13 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
-from dyadic_neuro.arrays import Array, read_only
+from dyadic_neuro.arrays import Array, ReadOnly
 from dyadic_neuro.mappings.copies import Copy
 from dyadic_neuro.mappings.slices import Slices
 
 
 @dataclass(frozen=True, eq=False)
-class Synapses:
+class Synapses(ReadOnly):
     """Blocks of synapses, as arrays (blocks,) sorted by copy: each is what `slice` stores of `copy`, a position in `copies`.
 
     Neurons `column_start` .. `column_stop` - 1 of the copy's source reach neurons `row_start` .. `row_stop` - 1 of its
@@ -27,10 +27,6 @@ class Synapses:
     row_stop: Array
     column_start: Array
     column_stop: Array
-
-    def __post_init__(self) -> None:
-        """Make the arrays read-only."""
-        read_only(self, ("copy", "slice", "row_start", "row_stop", "column_start", "column_stop"))
 
     @classmethod
     def of(cls, copies: tuple[Copy, ...], slices: Slices) -> Synapses:

@@ -51,7 +51,7 @@ class MappedChip:
         if not isinstance(fast, bool):
             raise OptionError("fast", f"{fast!r} is neither True nor False", "use one of them")
         self._given, self._fast = mapping, fast
-        self._chip = chip if isinstance(chip, Chip) or mapping is not None else Chip.load(chip or "loihi2")
+        self._chip = chip if isinstance(chip, Chip) else Chip.load("loihi2" if chip is None else chip)
         self._made: dict[str, Placed] = {}
 
     def missing(self) -> str | None:
@@ -67,7 +67,7 @@ class MappedChip:
             self._given.check(network)
             return self._given
         if network.fingerprint not in self._made:
-            self._made[network.fingerprint] = map_network(network, self._chip or "loihi2")
+            self._made[network.fingerprint] = map_network(network, self._chip)
         return self._made[network.fingerprint]
 
     def deployed(self, network: Network) -> Network:

@@ -18,6 +18,7 @@ import numpy as np
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
+from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MappingError, OptionError
 from dyadic_neuro.mappings.copies import KINDS
@@ -140,8 +141,11 @@ class LavaSession:
         if self._mapping is None:
             return trace
         mapping = self._mapping
-        counts = (mapping.counter.scheduled(order.schedule, t) for t in range(1, steps + 1))
-        pricing = partial(price, mapping, counts, samples=len(order.inputs), learning=False)
+
+        def pricing() -> Cost:
+            counts = [mapping.counter.scheduled(order.schedule, t) for t in range(1, steps + 1)]
+            return price(mapping, counts, samples=len(order.inputs), learning=False)
+
         return replace(trace, restore=mapping.division.restore, pricing=pricing)
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:

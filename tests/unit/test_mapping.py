@@ -1,6 +1,7 @@
 """Mapping: hand-counted cases, and everything that can be wrong with an order or a file."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -272,10 +273,16 @@ def test_a_core_knows_only_what_packets_brought(schedule, monkeypatch):
 
 
 def test_records_of_a_mapping_are_read_only():
-    mapping = dn.map_network(SPECIFICATION, "loihi1")
-    for array in (mapping.slices.core, mapping.synapses.row_stop, mapping.routes.core, mapping.links.east):
-        with pytest.raises(ValueError, match="read-only"):
-            array[...] = 0
+    mapping = dn.map_network(SPECIFICATION, "loihi1", objective="latency")
+    cost = mapping.cost()
+    copied = pickle.loads(pickle.dumps(mapping))
+    assert copied.cost() == cost
+    for found in (mapping, copied):
+        for array in (found.slices.core, found.synapses.row_stop, found.routes.core):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        mapping.links.east[...] = 0
 
 
 @pytest.mark.parametrize("options", [{"learning": "no"}, {"pipeline": None}, {"split_fan_in": 1}, {"learning": np.bool_(1)}])
@@ -291,6 +298,8 @@ def test_a_chip_or_a_mapping():
             dn.backends.MappedChip(mapping, **wrong)
     with pytest.raises(UnknownNameError):
         dn.backends.MappedChip(chip="loihi3")
+    with pytest.raises(FileError):
+        dn.backends.MappedChip(chip="")
 
 
 def test_a_pipeline_takes_memory_and_gives_throughput():
