@@ -94,8 +94,7 @@ class Core:
             part = way.part
             fired = firing.setdefault((way.signal, part.start), np.zeros(part.stop - part.start, bool))
             fired[way.start - part.start : way.stop - part.start] = True
-            values = part.rate if way.signal[1] == RATE else part.sensitivity
-            assert values is not None  # noqa: S101  (an input has no sensitivity, and no way for one)
+            values = np.asarray(part.rate if way.signal[1] == RATE else part.sensitivity)
             packet = Packet(way.signal, way.start, way.stop, values[:, way.start - part.start : way.stop - part.start])
             for end in way.ends:
                 self.messages_out += way.stop - way.start
