@@ -118,39 +118,41 @@ class Core:
 
     def update(self, updating: frozenset[Signal], alpha: float) -> None:
         """Take the states that are due to the next step, each from the state at the start of this one."""
-        errors = self.errors(self.targets)
+        errors = self._errors() if (self._readout, SENSITIVITY) in updating else {}
         found: list[tuple[Part, str, Array]] = []
         for part in self.parts:
             u, s = part.potential, part.sensitivity
-            if u is None or s is None:
-                self.count_updates(part, RATE, updating)
+            potential_due, sensitivity_due = ((part.name, kind) in updating for kind in (RATE, SENSITIVITY))
+            self.updated += (part.stop - part.start) * (potential_due + sensitivity_due)
+            if u is None or s is None:  # an input
                 continue
-            if self.count_updates(part, RATE, updating):
-                arrivals = [(c, self.axons[c.source, RATE]) for c in part.forward.values()]
+            if potential_due:
+                arrivals = [(c, self.arrived(n, RATE, c)) for n, c in part.forward.items()]
                 found.append((part, "potential", potential_update(arrivals, part.bias, u, alpha)))
-            if self.count_updates(part, SENSITIVITY, updating):
-                arrivals = [(c, self.axons[c.source, SENSITIVITY]) for c in part.feedback.values()]
-                slope = part.activation.derivative(u, part.rate) if arrivals else None
-                found.append(
-                    (
-                        part,
-                        "sensitivity",
-                        sensitivity_update(arrivals, slope, errors.get(id(part)), s, alpha),
-                    )
-                )
+            if sensitivity_due:
+                arrivals = [(c, self.arrived(n, SENSITIVITY, c)) for n, c in part.feedback.items()]
+                slope = self.slope(part) if arrivals else None
+                found.append((part, "sensitivity", sensitivity_update(arrivals, slope, errors.get(id(part)), s, alpha)))
         for part, name, value in found:
             setattr(part, name, value)
 
-    def count_updates(self, part: Part, kind: str, updating: frozenset[Signal]) -> bool:
-        """Return whether a state of a part is due, and count its neurons if it is."""
-        due = (part.name, kind) in updating
-        self.updated += (part.stop - part.start) * due
-        return due
+    def arrived(self, projection: str, kind: str, copy: Projection) -> Array:  # noqa: ARG002  (a pipeline needs the name)
+        """Return what drives the neurons of a copy in this step."""
+        return self.axons[copy.source, kind]
 
-    def errors(self, targets: Array | None) -> dict[int, Array]:
+    def slope(self, part: Part) -> Array:
+        """Return the phi'(u) that belongs to the sensitivities of this step."""
+        return part.activation.derivative(np.asarray(part.potential), part.rate)
+
+    def wanted(self) -> Array | None:
+        """Return the targets that belong to the readout's potential."""
+        return self.targets
+
+    def _errors(self) -> dict[int, Array]:
         """Return dC/du of the readout's parts here, by their ids: of all of them at once, since they may be coupled."""
         parts = [p for p in self.parts if p.name == self._readout]
-        if not parts or targets is None:
+        targets = self.wanted() if parts else None
+        if targets is None:
             return {}
         u = np.concatenate([np.asarray(p.potential) for p in parts], axis=1)
         y = np.concatenate([targets[:, p.start : p.stop] for p in parts], axis=1)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.dynamics import State, bias_gradient, feedback_copies, potential_update, sensitivity_update
+from dyadic_neuro.dynamics import State, bias_gradient, feedback_copies
 from dyadic_neuro.mappings.copies import KINDS, RATE, SENSITIVITY, Copy, copies
 from dyadic_neuro.mappings.cores import Core, Machine, Part
 from dyadic_neuro.mappings.counts import Signal, StepCounts
 from dyadic_neuro.mappings.mapping import Mapping
 from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -100,41 +101,27 @@ class Stage(Core):
     def update(self, updating: frozenset[Signal], alpha: float) -> None:
         """Take every state that is due to its next sample, and sum up the gradients of samples that are done."""
         self.keep()
-        errors: dict[int, Array] = {}
-        if self.targets is not None and (self._readout, SENSITIVITY) in updating:
-            errors = self.errors(self._wanted[self._network.depth])
-        found: list[tuple[Part, str, Array]] = []
+        super().update(updating, alpha)
         for part in self.parts:
-            u, s = part.potential, part.sensitivity
-            if u is None or s is None:
-                self.count_updates(part, RATE, updating)
+            if part.potential is None or part.sensitivity is None:
                 continue
-            if self.count_updates(part, RATE, updating):
-                arrivals = [(w, self._waited(n, RATE)) for n, w in part.forward.items()]
-                found.append((part, "potential", potential_update(arrivals, part.bias, u, alpha)))
-            if self.count_updates(part, SENSITIVITY, updating):
-                arrivals = [(w, self._waited(n, SENSITIVITY)) for n, w in part.feedback.items()]
-                slope = self.own[id(part)][0][self._delays.own(part.name)] if arrivals else None
-                found.append(
-                    (
-                        part,
-                        "sensitivity",
-                        sensitivity_update(arrivals, slope, errors.get(id(part)), s, alpha),
-                    )
-                )
-        for part, name, value in found:
-            setattr(part, name, value)
-            if name == "sensitivity":
-                self._sum_up(part, value)
-        for part in self.parts:
-            if part.potential is not None:
-                rate = part.activation.rate(part.potential)
-                self.own[id(part)][0].push(part.activation.derivative(part.potential, rate))
-                self.own[id(part)][1].push(rate)
+            if (part.name, SENSITIVITY) in updating:
+                self._sum_up(part, part.sensitivity)
+            rate = part.activation.rate(part.potential)
+            self.own[id(part)][0].push(part.activation.derivative(part.potential, rate))
+            self.own[id(part)][1].push(rate)
 
-    def _waited(self, projection: str, kind: str) -> Array:
-        copy = self._copies[projection, kind]
-        return self.came[copy.source, kind][self._delays.axon(copy)]
+    def arrived(self, projection: str, kind: str, copy: Projection) -> Array:
+        """Return what drives the neurons of a copy in this step: it may have waited for longer ways."""
+        return self.came[copy.source, kind][self._delays.axon(self._copies[projection, kind])]
+
+    def slope(self, part: Part) -> Array:
+        """Return the phi'(u) of the sample whose sensitivities are there."""
+        return self.own[id(part)][0][self._delays.own(part.name)]
+
+    def wanted(self) -> Array | None:
+        """Return the targets of the sample whose potential the readout has."""
+        return None if self.targets is None else self._wanted[self._network.depth]
 
     def _sum_up(self, part: Part, sensitivity: Array) -> None:
         """Add what meets at the plastic synapses of a part: the gradient of the sample whose sensitivity is there now."""
@@ -146,7 +133,7 @@ class Stage(Core):
         for name, weights in part.feedback.items():
             if weights.plastic:
                 own = self.own[id(part)][1][self._delays.own(part.name)]
-                self._add((name, SENSITIVITY, part.start), weights.outer(own, self._waited(name, SENSITIVITY)))
+                self._add((name, SENSITIVITY, part.start), weights.outer(own, self.arrived(name, SENSITIVITY, weights)))
         if part.bias is not None:
             self._add((f"{part.name}.bias", RATE, part.start), bias_gradient(sensitivity))
 
