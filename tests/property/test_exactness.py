@@ -47,9 +47,14 @@ def test_at_2d_minus_1_the_farthest_populations_are_still_wrong(network, seed, s
     far = [name for name, height in network.heights.items() if height == network.depth - 1 and name != network.input]
     assert far
     assume(all(np.abs(wanted[f"{name}.bias"]).max() > 1e-9 for name in far))  # gradients that have not vanished
-    trace = dn.relax(network, x, y, initial=networks.state(network, seed, size), steps=network.relaxation_steps - 1)
+    last = network.relaxation_steps
+    trace = dn.relax(network, x, y, initial=networks.state(network, seed, size), steps=last)
+    before = trace.gradients_at(last - 1)
     for name in far:
-        assert relative_error(trace.gradients, wanted)[f"{name}.bias"] > 1e-9
+        # beside skips, what is still to come by the longest way may be as little as a slope of a quarter to the power of D
+        least = 1e-9 if len(network.projections) == network.depth else 0.0
+        assert relative_error(before, wanted)[f"{name}.bias"] > least
+        assert np.abs(before[f"{name}.bias"] - trace.gradients[f"{name}.bias"]).max() > 0.0
 
 
 @given(SMOOTH, SEEDS, BATCHES)
