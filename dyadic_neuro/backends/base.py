@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
-from dyadic_neuro.errors import MissingExtraError, OptionError, UnknownNameError
+from dyadic_neuro.errors import MissingExtraError, OptionError, SessionClosedError, UnknownNameError
 from dyadic_neuro.messages import MessageLedger
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
@@ -20,6 +20,7 @@ from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.trace import Trace
 
 GROUP = "dyadic_neuro.backends"
+_Local = TypeVar("_Local", bound="LocalSession")
 _PARTS = ("name", "alpha", "tolerance", "unsupported", "missing", "open")
 
 
@@ -91,6 +92,29 @@ class Session(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close the session."""
+
+
+class LocalSession:
+    """What sessions share that live in this process: nothing has to be given back, but closed is closed."""
+
+    _closed = False
+
+    def close(self) -> None:
+        """End the session; closing twice is fine."""
+        self._closed = True
+
+    def __enter__(self: _Local) -> _Local:
+        """Return the session."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End the session."""
+        self.close()
+
+    def check_open(self) -> None:
+        """Raise SessionClosedError if the session is closed."""
+        if self._closed:
+            raise SessionClosedError("session", "is closed", "open a new one")
 
 
 class Backend(Protocol):

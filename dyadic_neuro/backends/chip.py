@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from types import TracebackType
 
 import numpy as np
 
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
+from dyadic_neuro.backends.base import Epoch, Learning, LocalSession, Relaxation
 from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
-from dyadic_neuro.errors import OptionError, SessionClosedError
+from dyadic_neuro.errors import OptionError
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.cores import Machine
 from dyadic_neuro.mappings.cost import price
@@ -79,7 +78,7 @@ class MappedChip:
         return ChipSession(network, self.mapping(network), fast=self._fast)
 
 
-class ChipSession:
+class ChipSession(LocalSession):
     """Relaxes and learns with one network on one chip.
 
     After a run core by core, `counts` has the events of every step, for one sample, and `learned` the synapses and biases
@@ -89,13 +88,12 @@ class ChipSession:
     def __init__(self, network: Network, mapping: Placed, *, fast: bool) -> None:
         self._network, self._mapping, self._fast = network, mapping, fast
         self._running = mapping.apply(network)
-        self._closed = False
         self.counts: list[StepCounts] = []
         self.learned: Array = np.zeros(len(mapping.cores), np.int64)
 
     def relax(self, order: Relaxation) -> Trace:
         """Run the dynamics and return what happened, with its cost. Raises SessionClosedError."""
-        self._open()
+        self.check_open()
         order = replace(order, feedback=self._mapping.division.apply_feedback(self._running, order.feedback))
         trace = self._relax_layers(order) if self._fast else self._relax_cores(order)
         restore = self._mapping.division.restore
@@ -125,7 +123,7 @@ class ChipSession:
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         """Learn in the cores. Raises SessionClosedError, and OptionError if the mapping has no room for learning."""
-        self._open()
+        self.check_open()
         if not self._mapping.learning:
             raise OptionError("mapping", "has no room for learning", "map_network(..., learning=True)")
         schedule = Schedule.of(self._running, order.schedule.kind)
@@ -136,14 +134,14 @@ class ChipSession:
     def _learn_layers(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         with Reference().open(self._running) as session:
             for epoch in session.learn(order, on_window):
-                self._open()
+                self.check_open()
                 yield self._restored(epoch, order, list(self._scheduled(order.schedule, self._running.relaxation_steps)))
 
     def _learn_cores(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         net, mapping, window, batch = self._running, self._mapping, self._running.relaxation_steps, order.order.shape[2]
         machine = Machine(mapping, net, order.feedback, State.zero(net, batch), batch)
         for windows in order.order:
-            self._open()
+            self.check_open()
             losses, correct, self.counts = [], 0, []
             for samples in windows:
                 x, y = order.inputs[samples], order.targets[samples]
@@ -166,7 +164,7 @@ class ChipSession:
 
         `inputs` is (samples, n_input), `targets` (samples, n_output) rows. The mapping must have room for the lines.
         """
-        self._open()
+        self.check_open()
         mapping, division = self._mapping, self._mapping.division
         if not (mapping.pipeline and mapping.learning):
             fix = "map_network(..., pipeline=True), with learning"
@@ -190,19 +188,3 @@ class ChipSession:
 
     def _price(self, order: Relaxation, counts: Iterator[StepCounts] | list[StepCounts]) -> Cost:
         return price(self._mapping, counts, samples=len(order.inputs), learning=False)
-
-    def close(self) -> None:
-        """End the session; closing twice is fine."""
-        self._closed = True
-
-    def __enter__(self) -> ChipSession:
-        """Return the session."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End the session."""
-        self.close()
-
-    def _open(self) -> None:
-        if self._closed:
-            raise SessionClosedError("session", "is closed", "open a new one")

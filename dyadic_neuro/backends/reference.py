@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from types import TracebackType
 
 import numpy as np
 
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
+from dyadic_neuro.backends.base import Epoch, Learning, LocalSession, Relaxation
 from dyadic_neuro.dynamics import State, bias_gradient, bias_update, potential_update, sensitivity_update, weight_update
-from dyadic_neuro.errors import SessionClosedError
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
@@ -47,16 +45,15 @@ def _keep_freed_memory() -> None:
     np.empty(30 * 2**20, np.uint8)
 
 
-class ReferenceSession:
+class ReferenceSession(LocalSession):
     """Relaxes and learns with one network."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._closed = False
 
     def relax(self, order: Relaxation) -> Trace:
         """Run the dynamics and return what happened. Raises SessionClosedError."""
-        self._open()
+        self.check_open()
         network, steps = self._network, order.steps
         circuit = _Circuit(network, order.schedule, order.alpha, order.initial, order.feedback)
         rows = _Rows(circuit, steps) if order.by_step else None
@@ -85,7 +82,7 @@ class ReferenceSession:
         network, window, batch = self._network, self._network.relaxation_steps, order.order.shape[2]
         circuit = _Circuit(network, order.schedule, 1.0, State.zero(network, batch), order.feedback)
         for windows in order.order:
-            self._open()
+            self.check_open()
             losses, correct = [], 0
             for samples in windows:
                 x, y = order.inputs[samples], order.targets[samples]
@@ -106,22 +103,6 @@ class ReferenceSession:
                 correct,
                 ledger,
             )
-
-    def close(self) -> None:
-        """End the session."""
-        self._closed = True
-
-    def __enter__(self) -> ReferenceSession:
-        """Return the session."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End the session."""
-        self.close()
-
-    def _open(self) -> None:
-        if self._closed:
-            raise SessionClosedError("session", "is closed", "open a new one")
 
 
 class _Circuit:
