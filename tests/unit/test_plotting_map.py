@@ -12,7 +12,7 @@ from dyadic_neuro.plotting.layout import population_of_cores
 from dyadic_neuro.population import Population
 from dyadic_neuro.studies.onchip import report, work
 
-pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
 
 ONE_CORE = """
 based_on = "loihi1"
