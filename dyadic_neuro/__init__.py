@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dyadic_neuro.projection import Projection
     from dyadic_neuro.quantity import Quantity
     from dyadic_neuro.relaxation import relax, stream
+    from dyadic_neuro.substrate import Substrate
     from dyadic_neuro.trace import Trace
     from dyadic_neuro.training import TrainingResult, train
 
@@ -46,6 +47,7 @@ _SOURCES = {
     "Projection": "dyadic_neuro.projection",
     "Quantity": "dyadic_neuro.quantity",
     "State": "dyadic_neuro.dynamics",
+    "Substrate": "dyadic_neuro.substrate",
     "Trace": "dyadic_neuro.trace",
     "TrainingResult": "dyadic_neuro.training",
     "accuracy": "dyadic_neuro.oracle",
@@ -60,6 +62,7 @@ _SOURCES = {
     "predict": "dyadic_neuro.oracle",
     "relax": "dyadic_neuro.relaxation",
     "stream": "dyadic_neuro.relaxation",
+    "studies": "dyadic_neuro.studies",
     "testing": "dyadic_neuro.testing",
     "train": "dyadic_neuro.training",
 }
@@ -77,6 +80,7 @@ __all__ = [
     "Projection",
     "Quantity",
     "State",
+    "Substrate",
     "Trace",
     "TrainingResult",
     "accuracy",
@@ -91,6 +95,7 @@ __all__ = [
     "predict",
     "relax",
     "stream",
+    "studies",
     "testing",
     "train",
 ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +20,15 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 
-Arrivals = Iterable[tuple[Projection, Array]]
+
+class Synapses(Protocol):
+    """What a rule asks of a copy of the weights: a Projection, or many of them in one."""
+
+    def forward(self, rates: Array, /) -> Array:
+        """Return the drive that a signal causes."""
+
+
+Arrivals = Iterable[tuple[Synapses, Array]]
 """What arrived in one step: pairs of the copy of the weights that receives, and the signal (batch, n_source)."""
 
 
@@ -45,26 +54,37 @@ class State:
 # Local rules
 
 
-def potential_update(arrivals: Arrivals, bias: Array | None, potential: Array, alpha: float = 1.0) -> Array:
-    """Return the next potential (batch, n) of a slice: its forward copies applied to the rates that arrived, plus bias."""
-    return _relaxed(_total(arrivals, bias, potential), potential, alpha)
+def potential_update(
+    arrivals: Arrivals, bias: Array | None, potential: Array, alpha: float | Array = 1.0, noise: Array | None = None
+) -> Array:
+    """Return the next potential (batch, n) of a slice: its forward copies applied to the rates that arrived, plus bias.
+
+    `alpha` is dt / tau, or each neuron's own (n,); `noise` (batch, n) what a noisy circuit adds in this step.
+    """
+    return _relaxed(_total(arrivals, bias, potential), potential, alpha, noise)
 
 
 def sensitivity_update(
-    arrivals: Arrivals, derivative: Array | None, error: Array | None, sensitivity: Array, alpha: float = 1.0
+    arrivals: Arrivals,
+    derivative: Array | None,
+    error: Array | None,
+    sensitivity: Array,
+    alpha: float | Array = 1.0,
+    noise: Array | None = None,
 ) -> Array:
     """Return the next sensitivity (batch, n) of a slice.
 
     `arrivals` pairs the slice's own W^T copies with the sensitivities that arrived; `derivative` is phi'(u) of the
-    forward partner (None where nothing arrives); `error` is dC/du at the readout, None elsewhere.
+    forward partner (None where nothing arrives); `error` is dC/du at the readout, None elsewhere. `alpha` and `noise` as in
+    `potential_update`.
     """
     if derivative is None:
-        return _relaxed(np.zeros_like(sensitivity) if error is None else error, sensitivity, alpha)
+        return _relaxed(np.zeros_like(sensitivity) if error is None else error, sensitivity, alpha, noise)
     target = _total(arrivals, None, sensitivity)
     target *= derivative
     if error is not None:
         target += error
-    return _relaxed(target, sensitivity, alpha)
+    return _relaxed(target, sensitivity, alpha, noise)
 
 
 def weight_update(copy: Projection, post: Array, pre: Array, learning_rate: float) -> Projection:
@@ -101,9 +121,13 @@ def _total(arrivals: Arrivals, bias: Array | None, state: Array) -> Array:
     return total
 
 
-def _relaxed(target: Array, old: Array, alpha: float) -> Array:
+def _relaxed(target: Array, old: Array, alpha: float | Array, noise: Array | None) -> Array:
     # alpha = 1 assigns: old + 1 (target - old) would keep rounding dirt of a huge old state, and a NaN for ever
-    return target if alpha == 1.0 else np.asarray(old + alpha * (target - old))
+    if isinstance(alpha, np.ndarray):
+        target = np.where(alpha == 1.0, target, old + alpha * (target - old))
+    elif alpha != 1.0:
+        target = old + alpha * (target - old)
+    return target if noise is None else target + noise
 
 
 # The network, all populations at once
@@ -147,13 +171,21 @@ def step(
     return State(potentials, sensitivities)
 
 
-def gradients(network: Network, sensitivities: Mapping[str, Array], arrived: Mapping[str, Array]) -> dict[str, Array]:
+def gradients(
+    network: Network,
+    sensitivities: Mapping[str, Array],
+    sent: Mapping[str, Array],
+    late: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
     """Return what the plastic parameters read off: s_v (outer) r_k and s_v, means over the batch.
 
-    `sensitivities` are those of the end of a step, `arrived` the rates sent at its start, which is what a synapse has
-    at that moment. At the fixed point these are dC/dW and dC/db.
+    `sensitivities` are those of the end of a step, `sent` the rates sent at its start, by population, which is what a
+    synapse has at that moment; `late`, by projection, those that arrived instead where there is a delay. At the fixed point
+    these are dC/dW and dC/db.
     """
-    found = {p.name: p.outer(sensitivities[p.target], arrived[p.source]) for p in network.projections if p.plastic}
+    late = late or {}
+    pres = {p.name: late[p.name] if p.name in late else sent[p.source] for p in network.projections}
+    found = {p.name: p.outer(sensitivities[p.target], pres[p.name]) for p in network.projections if p.plastic}
     biases = {f"{p.name}.bias": bias_gradient(sensitivities[p.name]) for p in network.dynamic if p.bias is not None}
     return found | biases
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,9 +19,17 @@ from dyadic_neuro.errors import DataError, OptionError, UnknownNameError
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule, settling_steps
+from dyadic_neuro.substrate import Substrate
 from dyadic_neuro.trace import Stream, Trace
 
-_SMALLEST_ALPHA = 1e-7  # a settling count of 10^7 steps and more is hardly what somebody meant
+
+class Settling(Protocol):
+    """A backend's own word on how long its circuit takes, where that is not what the Euler steps of its substrate take."""
+
+    def __call__(self, network: Network, alpha: float, tolerance: float, *, switched: bool) -> int:
+        """Return the steps after which the state is expected within `tolerance`."""
+
+
 _STABLE_BELOW = 2.0  # (1 - alpha) is the only eigenvalue of a step, so |1 - alpha| < 1 (DESIGN section 2)
 
 
@@ -41,14 +50,15 @@ def relax(
     """Relax the network on a batch and return the trace; its gradients are backpropagation's from 2D steps on.
 
     `inputs` is (batch, n_input), `targets` integer classes (batch,) or rows (batch, n_output). `steps=None` means 2D, or
-    for alpha < 1 the binomial law's count for `tolerance`. `alpha` is dt / tau, in (0, 2); None takes the backend's own.
+    for another alpha the binomial law's count for `tolerance`, or what the backend's substrate predicts (time constants and
+    delays of its own; noise it cannot wait for). `alpha` is dt / tau, in (0, 2); None takes the backend's own.
     `schedule` is "free" or "wavefront". `initial` is the state to start from (None: all zero), with arrays (batch, n).
     `backward` gives other matrices (n_source, n_target) in place of named W^T copies. `record` is "all" or "last". A chip
     that had to divide a fan-in runs another network (`trace.network`): 2D and states are then of that one.
 
     Raises, before anything runs: DataError (shapes, NaN, class range), OptionError (alpha, steps, schedule, record,
     tolerance), UnknownNameError (backend, backward), CycleError (a cyclic network without explicit steps),
-    MissingExtraError. While running: SimulatorError.
+    MissingExtraError, and the same for a substrate that does not fit. While running: SimulatorError.
     """
     simulator = resolve(backend)
     order = prepare(
@@ -57,6 +67,8 @@ def relax(
         targets,
         running=deployed(simulator, network) if isinstance(network, Network) and not network.weightless else None,
         backend_alpha=simulator.alpha,
+        substrate=getattr(simulator, "substrate", None),
+        settling=getattr(simulator, "settling_steps", None),
         steps=steps,
         alpha=alpha,
         schedule=schedule,
@@ -98,6 +110,8 @@ def prepare(
     *,
     running: Network | None = None,
     backend_alpha: float = 1.0,
+    substrate: Substrate | None = None,
+    settling: Settling | None = None,
     steps: int | None = None,
     alpha: float | None = None,
     schedule: str = "free",
@@ -109,6 +123,7 @@ def prepare(
     """Check everything that `relax` takes and return the order a session understands. Raises as `relax`.
 
     `running` is the network that the backend runs in place of this one, if it is another: it has the steps and the states.
+    `substrate` is what the backend's circuit adds to the equations, if anything, and `settling` tells its own settling time.
     """
     if not isinstance(network, Network):
         raise OptionError(
@@ -116,19 +131,14 @@ def prepare(
         )
     network.need_weights()
     x, y = check_data(network, inputs, targets, own=record == "all")  # the last state alone needs them no more
-    alpha = _alpha(alpha, backend_alpha)
-    if schedule == "wavefront" and alpha != 1.0:
-        raise OptionError(
-            "alpha",
-            f"{alpha} with the wavefront schedule, in which each state updates once per window",
-            "use alpha=1 or schedule='free'",
-        )
+    alpha = check_alpha(alpha, backend_alpha)
+    running = network if running is None else running
+    check_circuit(running, alpha, schedule, substrate)
     if record not in ("all", "last"):
         raise OptionError("record", f"{record!r} is neither 'all' nor 'last'", "use one of them")
     if not (is_real(tolerance) and 0 < tolerance < 1):
         raise OptionError("tolerance", f"{tolerance!r} is outside (0, 1)", "use for example 1e-8")
-    running = network if running is None else running
-    count = _steps(running, steps, alpha, tolerance)
+    count = _given(steps) or predicted_steps(running, alpha, tolerance, substrate, settling)
     if record == "all":
         _check_memory(running, count, len(x))
     timing, start = Schedule.of(running, schedule), _initial(running, initial, len(x))
@@ -178,7 +188,8 @@ def is_real(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < float("inf")  # type: ignore[operator]
 
 
-def _alpha(alpha: float | None, own: float) -> float:
+def check_alpha(alpha: float | None, own: float) -> float:
+    """Return the step size of a run on a backend with its own. Raises OptionError."""
     if alpha is None:
         return own
     if not is_real(alpha) or not 0 < alpha < _STABLE_BELOW:
@@ -194,17 +205,46 @@ def _alpha(alpha: float | None, own: float) -> float:
     return float(alpha)
 
 
-def _steps(network: Network, steps: int | None, alpha: float, tolerance: float) -> int:
-    if steps is not None:
-        if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
-            raise OptionError("steps", f"{steps!r} is not a number of steps", "use an integer of at least 1, or None for 2D")
-        return int(steps)
-    if alpha > 1.0:
-        raise OptionError("steps", f"the settling time for alpha = {alpha} > 1 has no closed form", "give the number of steps")
-    if alpha < _SMALLEST_ALPHA:
+def check_circuit(network: Network, alpha: float, schedule: str, substrate: Substrate | None) -> None:
+    """Check the substrate, and that a wavefront is timed for what the network runs on. Raises as `Substrate.check`."""
+    if substrate is not None:
+        substrate.check(network, alpha)
+    if schedule == "wavefront" and alpha != 1.0:
         raise OptionError(
-            "alpha", f"{alpha} takes more than {2 / _SMALLEST_ALPHA:.0e} steps to settle", "give the number of steps"
+            "alpha",
+            f"{alpha} with the wavefront schedule, in which each state updates once per window",
+            "use alpha=1 or schedule='free'",
         )
+    if schedule == "wavefront" and substrate is not None and not substrate.timely:
+        problem = "'wavefront' is timed for units that are alike, and messages that take no longer than a step"
+        raise OptionError("schedule", problem, "use schedule='free', or a substrate without time constants and delays")
+
+
+def _given(steps: int | None) -> int | None:
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
+        raise OptionError("steps", f"{steps!r} is not a number of steps", "use an integer of at least 1, or None for 2D")
+    return int(steps)
+
+
+def predicted_steps(
+    network: Network,
+    alpha: float,
+    tolerance: float,
+    substrate: Substrate | None,
+    settling: Settling | None,
+    *,
+    switched: bool = False,
+) -> int:
+    """Return the steps after which the state is expected within `tolerance`: what the backend says, or the laws do.
+
+    `switched` tells that inputs change while the circuit runs. Raises CycleError, and OptionError for too many steps.
+    """
+    if settling is not None:
+        return settling(network, alpha, tolerance, switched=switched)
+    if substrate is not None:
+        return substrate.settling_steps(network, alpha, tolerance, switched=switched)
     return settling_steps(network.depth, alpha, tolerance)
 
 

@@ -11,6 +11,9 @@ from dyadic_neuro.errors import OptionError
 from dyadic_neuro.network import Network
 
 SCHEDULES = ("free", "wavefront")
+_SMALLEST_ALPHA = 1e-7  # a settling count of 10^7 steps and more is hardly what somebody meant
+_LARGEST_ALPHA = 2.0 - _SMALLEST_ALPHA
+_LARGEST_LOG = 700.0  # of a number that a float still holds
 
 
 @dataclass(frozen=True)
@@ -84,43 +87,62 @@ _KNOWN: WeakKeyDictionary[Network, dict[str, Schedule]] = WeakKeyDictionary()
 
 
 def arrival_weight(steps: int, alpha: float, hops: int) -> float:
-    """Return P[Binomial(steps, alpha) >= hops]: the part of a signal of that many hops that has arrived (0 < alpha <= 1)."""
-    if alpha >= 1.0:
-        return float(steps >= hops)
-    return max(0.0, 1.0 - missing_weight(steps, alpha, hops))
+    """Return P[Binomial(steps, alpha) >= hops]: the part of a signal of that many hops that has arrived.
+
+    For 1 < alpha < 2 that is no probability but the same sum, and the same law: a unit that steps beyond its target comes
+    to it from both sides, and the part is now above 1 and now below.
+    """
+    if steps < hops:
+        return 0.0
+    missing = missing_weight(steps, alpha, hops)
+    overshot = alpha > 1.0 and (steps - hops) % 2 == 0
+    return 1.0 + missing if overshot else 1.0 - missing
 
 
 def missing_weight(steps: int, alpha: float, hops: int) -> float:
-    """Return P[Binomial(steps, alpha) < hops], summed directly so that small values keep their digits."""
+    """Return |sum_(j < hops) C(steps, j) alpha^j (1 - alpha)^(steps - j)|, for alpha <= 1 P[Binomial(steps, alpha) < hops].
+
+    In a form whose terms all have one sign, so that small values keep their digits (0 < alpha < 2):
+    |1 - alpha|^(m + 1) sum_(i < hops) C(m + i, i) alpha^i, with m = steps - hops.
+    """
     if hops > steps:
         return 1.0
-    if alpha >= 1.0:
+    if alpha == 1.0 or hops == 0:
         return 0.0
-    logs = [
-        math.lgamma(steps + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(steps - k + 1)
-        + k * math.log(alpha)
-        + (steps - k) * math.log1p(-alpha)
-        for k in range(hops)
-    ]
-    return min(1.0, math.fsum(math.exp(value) for value in logs))
+    m, left, pace = steps - hops, math.log1p(-alpha) if alpha < 1.0 else math.log(alpha - 1.0), math.log(alpha)
+    logs = [(m + 1) * left + math.lgamma(m + i + 1) - math.lgamma(m + 1) - math.lgamma(i + 1) + i * pace for i in range(hops)]
+    if max(logs) > _LARGEST_LOG:
+        return math.inf
+    total = math.fsum(math.exp(value) for value in logs)
+    return min(1.0, total) if alpha < 1.0 else total
 
 
 def settling_steps(depth: int, alpha: float, tolerance: float) -> int:
-    """Return the steps after which a relaxation of this depth is expected within `tolerance`.
+    """Return the steps after which a relaxation of this depth is expected within `tolerance`, and stays so.
 
-    For alpha = 1 that is 2D exactly; for alpha < 1 the first n with P[Binomial(n, alpha) < 2D] <= tolerance, the law that
-    linear chains follow exactly and other networks closely.
+    For alpha = 1 that is 2D exactly; otherwise the first n from which on `missing_weight` of 2D hops is at most `tolerance`,
+    the law that linear chains follow exactly and other networks closely.
+
+    Raises OptionError for an alpha so close to 0 or 2 that it takes more than 10^7 steps.
     """
     if alpha == 1.0:
         return 2 * depth
-    low, high = 2 * depth, 4 * depth
-    while missing_weight(high, alpha, 2 * depth) > tolerance:
+    if not _SMALLEST_ALPHA <= alpha <= _LARGEST_ALPHA:
+        raise OptionError(
+            "alpha", f"{alpha} takes more than {2 / _SMALLEST_ALPHA:.0e} steps to settle", "give the number of steps"
+        )
+    hops, over = 2 * depth, alpha - 1.0
+    low = hops if over < 0 else hops + math.ceil(over * (hops - 1) / (1.0 - over))  # from here on it only falls
+    if missing_weight(low, alpha, hops) <= tolerance:
+        while low > hops and missing_weight(low - 1, alpha, hops) <= tolerance:
+            low -= 1
+        return low
+    high = 2 * low
+    while missing_weight(high, alpha, hops) > tolerance:
         low, high = high, 2 * high
     while low < high:
         middle = (low + high) // 2
-        if missing_weight(middle, alpha, 2 * depth) > tolerance:
+        if missing_weight(middle, alpha, hops) > tolerance:
             low = middle + 1
         else:
             high = middle

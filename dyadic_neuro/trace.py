@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
 
@@ -15,6 +15,7 @@ from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.messages import MessageLedger
 from dyadic_neuro.network import Network
+from dyadic_neuro.projection import Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Trace:
     on that is dC/dW exactly. `inputs` and `targets` are private copies, but with record="last" `inputs` is the caller's own
     array. `cost` is None where the backend has no model of time and energy (`pricing` works it out). `network` is the one
     that ran: where a chip had to divide a fan-in, another one than the user's, and `restore` puts its gradients together by
-    the keys of the user's.
+    the keys of the user's. `delays` are the steps that the rates of a projection travel beside the one of every hop, by its
+    name: a synapse then reads r_k(steps - 1 - delay), and what was there before step 0 is the initial state, held for ever.
     """
 
     network: Network
@@ -43,6 +45,7 @@ class Trace:
     ledger: Callable[[], MessageLedger]
     pricing: Callable[[], Cost] | None = None
     restore: Callable[[Mapping[str, Array]], Mapping[str, Array]] = lambda gradients: gradients
+    delays: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -86,7 +89,14 @@ class Trace:
                 'relax with record="all" and ask for a step from 1 on',
             )
         shown = rates(self.network, self.state(step - 1), self.inputs)
-        return dict(self.restore(gradients(self.network, self.state(step).sensitivities, shown)))
+        late = {p.name: self._late(p, step) for p in self.network.projections if self.delays.get(p.name)}
+        return dict(self.restore(gradients(self.network, self.state(step).sensitivities, shown, late)))
+
+    def _late(self, p: Projection, step: int) -> Array:
+        """Return the rates that a projection with a delay brings in this step."""
+        if p.source == self.network.input:
+            return self.inputs
+        return self.network.activations[p.source].rate(self.potentials[p.source][max(0, step - 1 - self.delays[p.name])])
 
 
 @dataclass(frozen=True, eq=False)

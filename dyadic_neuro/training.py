@@ -16,18 +16,19 @@ from numpy.typing import ArrayLike
 
 from dyadic_neuro import oracle
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Backend, Epoch, Learning, resolve
+from dyadic_neuro.backends.base import Backend, Epoch, Learning, deployed, resolve
 from dyadic_neuro.datasets import Dataset
-from dyadic_neuro.errors import CheckpointError, DataError, DivergedError, OptionError
+from dyadic_neuro.errors import CheckpointError, CycleError, DataError, DivergedError, OptionError
 from dyadic_neuro.interchange import npz
 from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.network import Network
 from dyadic_neuro.progress import progress_bar
 from dyadic_neuro.projection import Projection
-from dyadic_neuro.relaxation import check_backward, check_data, is_real, memory_bytes
+from dyadic_neuro.relaxation import check_backward, check_circuit, check_data, is_real, memory_bytes, predicted_steps
 from dyadic_neuro.schedule import Schedule
 
 _LARGEST = float(np.finfo(np.float64).max)
+_SETTLED = 1e-4  # the error that a window leaves by default, far below the noise of stochastic gradients
 _BATCH = 20  # trains the digits with a learning rate of 0.5, which single samples do not survive
 
 
@@ -80,6 +81,7 @@ def train(
     seed: int = 0,
     shuffle: bool = True,
     schedule: str = "free",
+    window: int | None = None,
     backward: Mapping[str, ArrayLike] | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -88,12 +90,17 @@ def train(
     """Train by plain stochastic gradient descent, each weight updated where it is held, from what arrives there.
 
     `data` is (inputs (samples, n_input), targets), or a Dataset, whose test part is then the validation data. Every batch
-    (None: 20 samples, or all if there are fewer) is held for 2D steps without a reset in between; the last partial batch of
-    an epoch is dropped. Epoch e visits the samples in the order that (seed, e) draws. `backward` starts named W^T copies
+    (None: 20 samples, or all if there are fewer) is held for `window` steps without a reset in between; the last partial batch
+    of an epoch is dropped. Epoch e visits the samples in the order that (seed, e) draws. `backward` starts named W^T copies
     from other matrices (n_source, n_target).
 
-    With `checkpoint` the run is saved there after each epoch; if the file is there already, the run goes on from it and
-    ends with the same bits as one that was never interrupted. `progress` shows a bar (None: on a terminal).
+    `window=None` means 2D, which is exact, or on a backend with another dt / tau or with a substrate the steps after which a
+    relative error of 1e-4 is expected, far below the noise of stochastic gradients. Weights change in the last step of a
+    window: in a shorter one too early. A network with a cycle wants an explicit window, and no validation.
+
+    With `checkpoint` the run is saved there after each epoch; if the file is there already, the run goes on from it, from the
+    zero state, and where windows are exact it ends with the same bits as one that was never interrupted. `progress` shows a
+    bar (None: on a terminal).
 
     Raises, before anything runs: DataError, OptionError, UnknownNameError, CycleError, MissingExtraError, and
     CheckpointError when the checkpoint is of another run. While running: DivergedError, SimulatorError.
@@ -104,12 +111,6 @@ def train(
         )
     network.need_weights()
     simulator = resolve(backend)
-    if simulator.alpha != 1.0:
-        raise OptionError(
-            "backend",
-            f"{simulator.name!r} has dt / tau = {simulator.alpha}; windows of 2D steps are exact at 1 only",
-            "build it with dt = tau",
-        )
     if isinstance(data, Dataset):
         validation = (data.test_inputs, data.test_targets) if validation is None else validation
         data = (data.inputs, data.targets)
@@ -117,14 +118,34 @@ def train(
     held_out = None if validation is None else check_data(network, *_pair("validation", validation), "validation ")
     batch_size = min(_BATCH, len(x)) if batch_size is None else batch_size
     check_options(len(x), epochs, batch_size, learning_rate, seed)
-    run = _Run(network, check_backward(network, backward), x, y, int(batch_size), float(learning_rate), int(seed), bool(shuffle))
-    timing, _ = Schedule.of(network, schedule), network.depth  # raises CycleError: with a cycle there is no window to learn in
+    if held_out is not None and network.cycle:
+        raise CycleError("validation", "needs a prediction, which a network with a cycle has none of", "leave it out")
+    running, substrate = deployed(simulator, network), getattr(simulator, "substrate", None)
+    check_circuit(running, simulator.alpha, schedule, substrate)
+    if window is None:
+        settling = getattr(simulator, "settling_steps", None)
+        window = predicted_steps(running, simulator.alpha, _SETTLED, substrate, settling, switched=True)
+    timing, held = Schedule.of(running, schedule), _window(running, window, schedule)
+    usual = {"alpha": 1.0} | ({} if running.cycle else {"window": running.relaxation_steps})
+    run = _Run(
+        network,
+        check_backward(network, backward),
+        x,
+        y,
+        int(batch_size),
+        float(learning_rate),
+        int(seed),
+        bool(shuffle),
+        {"alpha": float(simulator.alpha), "window": held},
+        usual,
+    )
     path = None if checkpoint is None else writable(checkpoint, overwrite=True)
     done = run.restore(path, epochs) if path is not None and path.exists() else run.beginning()
     classes = _are_classes(y)
     if len(done.history) < epochs:
         feedback = _feedback(done)
-        order = Learning(x, y, run.order(len(done.history), epochs), run.learning_rate, timing, feedback)
+        batched = run.order(len(done.history), epochs)
+        order = Learning(x, y, batched, run.learning_rate, timing, feedback, simulator.alpha, held)
         with (
             simulator.open(done.network) as session,
             progress_bar(show=progress, epochs=epochs, done=len(done.history), windows=run.windows) as bar,
@@ -169,6 +190,8 @@ class _Run:
     learning_rate: float
     seed: int
     shuffle: bool
+    clock: Mapping[str, float]
+    usual: Mapping[str, float]
 
     @property
     def windows(self) -> int:
@@ -189,7 +212,10 @@ class _Run:
         return _Progress(self.network, _copies(self.network, {name: copy.weights for name, copy in self.feedback.items()}), ())
 
     def settings(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with. The backend is not in it: a run may move from one to another."""
+        """Return what a checkpoint must agree with, in which what is usual of the clock need not be said.
+
+        The backend is not in it: a run may move from one to another.
+        """
         return {
             "structure": self.network.fingerprint,
             "weights": _digest(self.network.parameters),
@@ -199,16 +225,17 @@ class _Run:
             "learning_rate": self.learning_rate,
             "seed": self.seed,
             "shuffle": self.shuffle,
-        }
+        } | dict(self.clock)
 
     def save(self, path: Path, done: _Progress) -> None:
         """Write a checkpoint."""
+        settings = {name: value for name, value in self.settings().items() if self.usual.get(name) != value}
         arrays = {f"parameter {key}": value for key, value in done.network.parameters.items()}
         arrays |= {f"backward {name}": copy.backward for name, copy in done.copies.items() if copy.backward is not None}
         npz.write(
             path,
             "checkpoint",
-            {"settings": self.settings(), "history": [vars(line) for line in done.history]},
+            {"settings": settings, "history": [vars(line) for line in done.history]},
             arrays,
             overwrite=True,
         )
@@ -216,7 +243,7 @@ class _Run:
     def restore(self, path: Path, epochs: int) -> _Progress:
         """Read a checkpoint. Raises CheckpointError if it is of another run, damaged, or past `epochs`."""
         record, arrays = npz.read(path, "checkpoint")
-        saved = record.get("settings") or {}
+        saved = dict(self.usual) | (record.get("settings") or {})
         for name, value in self.settings().items():
             if saved.get(name) != value:
                 raise CheckpointError(
@@ -287,6 +314,16 @@ def _pair(field: str, data: object) -> tuple[Any, Any]:
     if not isinstance(data, tuple) or len(data) != 2:
         raise DataError(field, f"is {type(data).__name__}", "pass a pair (inputs, targets) or a Dataset")
     return data
+
+
+def _window(network: Network, window: int, schedule: str) -> int:
+    """Return the steps that each batch is held. Raises OptionError and CycleError."""
+    if isinstance(window, bool) or not isinstance(window, Integral) or window < 1:
+        raise OptionError("window", f"{window!r} is not a number of steps", "use an integer of at least 1, or None for 2D")
+    if schedule == "wavefront" and window % network.relaxation_steps:
+        problem = f"{window} steps are no multiple of the {network.relaxation_steps} that a wave takes"
+        raise OptionError("window", problem, "use 2D or a multiple of it, or schedule='free'")
+    return int(window)
 
 
 def check_options(samples: int, epochs: int, batch_size: int, learning_rate: float, seed: int) -> None:

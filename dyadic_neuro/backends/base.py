@@ -47,7 +47,8 @@ class Learning:
     """A checked order to learn: what `train` hands to a session.
 
     `inputs` (samples, n_input) and `targets` (samples, n_output) are the whole data; `order` (epochs, windows, batch)
-    holds the samples that each window of 2D steps is given. `feedback` holds the W^T copies to start from.
+    holds the samples that each window is given, and `window` the steps it is held for; weights change in the last of them.
+    `feedback` holds the W^T copies to start from, `alpha` is dt / tau.
     """
 
     inputs: Array
@@ -56,6 +57,8 @@ class Learning:
     learning_rate: float
     schedule: Schedule
     feedback: Mapping[str, Projection]
+    alpha: float
+    window: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,9 @@ class Backend(Protocol):
 
     `alpha` is its own dt / tau; `tolerance` the largest difference to the reference's trajectory that float rounding
     explains; `unsupported` maps what it cannot do (names of conformance cases) to the reason. A backend that runs another
-    network in place of the user's, which computes the same in more steps, says so by a method `deployed(network)`.
+    network in place of the user's, which computes the same in more steps, says so by a method `deployed(network)`. One that
+    is a circuit with delays, noise or time constants of its own holds them as `substrate` (a Substrate, or None); one that takes
+    other steps than Euler's says by `settling_steps(network, alpha, tolerance, *, switched)` how many.
     """
 
     name: str

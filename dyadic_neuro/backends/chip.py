@@ -135,10 +135,10 @@ class ChipSession(LocalSession):
         with Reference().open(self._running) as session:
             for epoch in session.learn(order, on_window):
                 self.check_open()
-                yield self._restored(epoch, order, list(self._scheduled(order.schedule, self._running.relaxation_steps)))
+                yield self._restored(epoch, order, list(self._scheduled(order.schedule, order.window)))
 
     def _learn_cores(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
-        net, mapping, window, batch = self._running, self._mapping, self._running.relaxation_steps, order.order.shape[2]
+        net, mapping, window, batch = self._running, self._mapping, order.window, order.order.shape[2]
         machine = Machine(mapping, net, order.feedback, State.zero(net, batch), batch)
         for windows in order.order:
             self.check_open()
@@ -149,7 +149,7 @@ class ChipSession(LocalSession):
                 for t in range(1, window + 1):
                     if t == window:
                         readout = machine.states()[0][net.output]
-                    self.counts.append(machine.step(*mapping.counter.signals(order.schedule, t), 1.0))
+                    self.counts.append(machine.step(*mapping.counter.signals(order.schedule, t), order.alpha))
                 self.learned = machine.learn(order.learning_rate)
                 losses.append(float(net.cost.value(readout, y).mean()))
                 correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())

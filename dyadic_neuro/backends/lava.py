@@ -152,13 +152,13 @@ class LavaSession:
         """Learn in the processes, one Lava run an epoch. Raises SimulatorError and SessionClosedError."""
         if self._mapping is not None and not self._mapping.learning:
             raise OptionError("mapping", "has no room for learning", "map_network(..., learning=True)")
-        network, window = self._network, self._network.relaxation_steps
+        network, window = self._network, order.window
         epochs, windows, batch = order.order.shape
         clock = Clock(window, window * windows, by_step=False, final_state=False)
         rows = order.order.reshape(epochs * windows, batch)
         start, schedule = State.zero(network, batch), Schedule.of(network, order.schedule.kind)
         feedback = self._copies(order.feedback)
-        plan = self._cut(clock, schedule, 1.0, start, feedback, order.inputs, order.targets, rows, order.learning_rate)
+        plan = self._cut(clock, schedule, order.alpha, start, feedback, order.inputs, order.targets, rows, order.learning_rate)
         with self._guard.claim():
             self._guard.build(plan)
             for _ in range(epochs):

@@ -96,7 +96,7 @@ def learning(network, epochs=3, windows=4, batch=2):
     """An order to learn."""
     x, y = data(windows * batch)
     order = np.tile(np.arange(windows * batch).reshape(1, windows, batch), (epochs, 1, 1))
-    return Learning(x, y, order, 0.05, Schedule.of(network, "free"), feedback_copies(network))
+    return Learning(x, y, order, 0.05, Schedule.of(network, "free"), feedback_copies(network), 1.0, network.relaxation_steps)
 
 
 # Deeds

@@ -236,8 +236,9 @@ LEARNERS = {
 }
 
 
-def learning(network, x, y, order, rate, schedule="free", backward=None):
-    return Learning(x, y, order, rate, Schedule.of(network, schedule), feedback_copies(network, backward))
+def learning(network, x, y, order, rate, schedule="free", backward=None, alpha=1.0, window=None):
+    timing, copies = Schedule.of(network, schedule), feedback_copies(network, backward)
+    return Learning(x, y, order, rate, timing, copies, alpha, network.relaxation_steps if window is None else window)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,20 @@ def test_learning_is_plain_sgd(name, schedule):
                 )
                 assert_equal_ledgers(epoch.messages, expected)
             assert len(seen) == 2 * len(order[0])
+
+
+@pytest.mark.parametrize(("schedule", "alpha", "window"), [("free", 0.5, 5), ("wavefront", 1.0, 12)])
+def test_learning_in_any_window_and_at_any_step_size(schedule, alpha, window):
+    network = LEARNERS["chain"]
+    assert network.relaxation_steps == 6
+    x, y = networks.batch(network, 10, 8)
+    order = learning(network, x, y, np.arange(8).reshape(1, 4, 2), 0.1, schedule, alpha=alpha, window=window)
+    with Lava().open(network) as session, Reference().open(network) as other:
+        (found,), (wanted,) = session.learn(order, print), other.learn(order, print)
+    for key, right in wanted.parameters.items():
+        assert np.abs(found.parameters[key] - right).max() <= 1e-12
+    assert np.abs(found.losses - wanted.losses).max() <= 1e-12
+    assert_equal_ledgers(found.messages, wanted.messages)
 
 
 def test_train_returns_what_the_processes_held():

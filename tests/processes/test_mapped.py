@@ -186,7 +186,8 @@ def test_a_separable_loss_on_several_cores_and_several_epochs():
     # one by one, as a session hands them out, with the messages of each
     x, y = networks.batch(network, 5, 6)
     order = np.arange(6).reshape(1, 3, 2).repeat(2, axis=0)
-    lesson = Learning(x, y, order, 0.1, Schedule.of(network, "wavefront"), feedback_copies(network))
+    timing, copies = Schedule.of(network, "wavefront"), feedback_copies(network)
+    lesson = Learning(x, y, order, 0.1, timing, copies, 1.0, network.relaxation_steps)
     with Lava(mapping=mapping).open(network) as session, Reference().open(network) as other:
         told, said = [], []
         for found, wanted in zip(session.learn(lesson, told.append), other.learn(lesson, said.append), strict=True):

@@ -99,15 +99,30 @@ def test_cores_learn_what_the_reference_learns(network, seed, objective, schedul
 
 
 @FEW
+@given(NETWORKS, SEEDS, OBJECTIVES, SCHEDULES, st.booleans(), st.sampled_from([0.5, 1.0, 1.5]), st.integers(1, 3))
+def test_cores_learn_in_any_window_and_at_any_step_size(network, seed, objective, schedule, fast, alpha, length):
+    mapping = mapped(network, seed, objective)
+    assume(not mapping.division.divided)
+    x, y = networks.batch(network, seed, 3)
+    wave = schedule == "wavefront"
+    clock = (1.0, length * network.relaxation_steps) if wave else (alpha, length + network.depth)
+    lesson = _lesson(network, x, y, schedule, *clock)
+    with dn.backends.MappedChip(mapping, fast=fast).open(network) as session, dn.backends.Reference().open(network) as other:
+        for found, wanted in zip(session.learn(lesson, print), other.learn(lesson, print), strict=True):
+            assert_close(found.parameters, wanted.parameters, 1e-11)
+            assert found.messages.total() == wanted.messages.total()
+
+
+@FEW
 @given(NETWORKS, SEEDS, SCHEDULES)
 def test_cores_count_the_synapses_that_learn(network, seed, schedule):
     mapping = mapped(network, seed, "cores")
     x, y = networks.batch(network, seed, 2)
-    learned = []
+    learned, window = [], mapping.apply(network).relaxation_steps
     for fast in (False, True):
         backend = dn.backends.MappedChip(mapping, fast=fast)
         with backend.open(network) as session:
-            epochs = list(session.learn(_lesson(network, x, y, schedule), lambda _: None))
+            epochs = list(session.learn(_lesson(network, x, y, schedule, 1.0, window), lambda _: None))
             learned.append([epoch.cost for epoch in epochs])
             if not fast:
                 assert np.array_equal(session.learned, mapping.counter.learning)
@@ -119,13 +134,13 @@ def test_cores_count_the_synapses_that_learn(network, seed, schedule):
         assert mapping.counter.learning.sum() == plastic + back + biases
 
 
-def _lesson(network, x, y, schedule):
+def _lesson(network, x, y, schedule, alpha, window):
     from dyadic_neuro.backends.base import Learning
     from dyadic_neuro.dynamics import feedback_copies
     from dyadic_neuro.schedule import Schedule
 
     order = np.arange(len(x)).reshape(1, len(x), 1)
-    return Learning(x, y, order, 0.1, Schedule.of(network, schedule), feedback_copies(network))
+    return Learning(x, y, order, 0.1, Schedule.of(network, schedule), feedback_copies(network), alpha, window)
 
 
 @FEW

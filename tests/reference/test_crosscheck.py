@@ -56,6 +56,8 @@ def test_learning_on_both(tmp_path, schedule):
         0.1,
         Schedule.of(network, schedule),
         feedback_copies(network),
+        1.0,
+        network.relaxation_steps,
     )
     with dn.backends.MappedChip(mapping).open(network) as session:
         (epoch,) = session.learn(lesson, lambda _: None)

@@ -162,9 +162,9 @@ def test_steps_that_were_not_recorded_are_refused(step, refuses):
         relax(NET, X, Y, record="last").gradients_at(4)
 
 
-@pytest.mark.parametrize("alpha", [0.2, 0.7, 0.99])
+@pytest.mark.parametrize("alpha", [0.2, 0.7, 0.99, 1.01, 1.5])
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-8])
-def test_without_steps_alpha_below_1_takes_the_count_of_the_binomial_law(alpha, tolerance):
+def test_without_steps_another_alpha_than_1_takes_the_count_of_the_binomial_law(alpha, tolerance):
     assert relax(NET, X, Y, alpha=alpha, tolerance=tolerance).steps == settling_steps(2, alpha, tolerance)
     assert relax(NET, X, Y, tolerance=tolerance).steps == 4
     assert (
@@ -355,7 +355,7 @@ REFUSED = {
         for a in (0, 0.0, 2, 2.0, -1, np.nan, np.inf, True, "1", 1j, 10**400)
     },
     "alpha with wavefront": ({"alpha": 0.5, "schedule": "wavefront"}, OptionError, "alpha", "wavefront"),
-    "alpha above 1 without steps": ({"alpha": 1.5}, OptionError, "steps", "alpha = 1.5"),
+    **{f"alpha {a!r} without steps": ({"alpha": a}, OptionError, "alpha", "steps to settle") for a in (1e-8, 2 - 1e-8)},
     **{
         f"steps {n!r}": ({"steps": n}, OptionError, "steps", "at least 1")
         for n in (0, -1, 1.5, 4.0, True, "4", np.nan, np.ones(1, bool)[0])

@@ -1,5 +1,8 @@
 """When populations update and send, and how long a relaxation with small steps takes."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -140,7 +143,38 @@ def test_the_arrival_weight_is_the_rest():
 @given(steps=st.integers(0, 60), alpha=st.floats(1e-6, 1.0), hops=st.integers(0, 60))
 def test_weights_are_probabilities(steps, alpha, hops):
     assert 0.0 <= arrival_weight(steps, alpha, hops) <= 1.0
-    assert alpha == 1.0 or 0.0 <= missing_weight(steps, alpha, hops) <= 1.0
+    assert 0.0 <= missing_weight(steps, alpha, hops) <= 1.0
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.01, 1.25, 1.5, 1.9])
+@pytest.mark.parametrize("hops", [0, 1, 2, 6, 16, 40])
+def test_the_law_holds_for_steps_beyond_the_target(alpha, hops):
+    """The sum, exact in fractions, also where it is no probability."""
+    a = Fraction(alpha)
+    for n in (0, 1, 2, 7, hops, hops + 1, hops + 2, 60, 61, 200):
+        signed = sum((math.comb(n, j) * a**j * (1 - a) ** (n - j) for j in range(min(hops, n + 1))), Fraction(0))
+        np.testing.assert_allclose(missing_weight(n, alpha, hops), float(abs(signed)), rtol=1e-11, err_msg=f"{n}")
+        np.testing.assert_allclose(arrival_weight(n, alpha, hops), float(1 - signed), rtol=1e-11, atol=1e-14, err_msg=f"{n}")
+
+
+def test_a_missing_weight_beyond_floats_is_infinite():
+    assert missing_weight(2000, 1.5, 1500) == np.inf
+    assert settling_steps(750, 1.5, 1e-8) > 1500
+
+
+@pytest.mark.parametrize("alpha", [1.001, 1.1, 1.5, 1.9])
+@pytest.mark.parametrize("tolerance", [0.9, 0.4, 1e-3, 1e-8])
+@pytest.mark.parametrize("depth", [1, 2, 5, 8])
+def test_beyond_the_target_settling_is_for_good(depth, alpha, tolerance):
+    found = settling_steps(depth, alpha, tolerance)
+    assert missing_weight(found - 1, alpha, 2 * depth) > tolerance
+    assert max(missing_weight(n, alpha, 2 * depth) for n in range(found, found + 2000)) <= tolerance
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 2.0 - 1e-8])
+def test_steps_that_hardly_settle_are_refused(alpha, refuses):
+    with refuses(OptionError, "alpha", str(alpha), "2e+07 steps"):
+        settling_steps(3, alpha, 1e-8)
 
 
 @given(steps=st.integers(0, 30), hops=st.integers(0, 30))

@@ -18,6 +18,7 @@ from dyadic_neuro.interchange import npz
 from dyadic_neuro.network import Network
 from dyadic_neuro.population import Population
 from dyadic_neuro.projection import Projection
+from dyadic_neuro.schedule import settling_steps
 
 seeds = st.integers(0, 2**32 - 1)
 NET = Network.dense([3, 4, 4, 2], activation="tanh", loss="cross_entropy", seed=0)
@@ -422,6 +423,44 @@ def test_a_checkpoint_of_another_run_is_refused_by_the_setting(path, setting, re
     assert path.read_bytes() == before
 
 
+class Half(backends.Reference):
+    """The reference at half the step size."""
+
+    alpha = 0.5
+
+
+def test_the_clock_of_a_run_is_in_its_checkpoint_where_it_is_unusual(path, refuses):
+    def saved():
+        return npz.read(path, "checkpoint")[0]["settings"]
+
+    train(NET, (X, Y), checkpoint=path, window=6, **SETTINGS)
+    assert not {"alpha", "window"} & set(saved())  # as in files of before there was a choice
+    with refuses(CheckpointError, str(path), "another window (6, not 7)"):
+        train(NET, (X, Y), checkpoint=path, backend=Never(), window=7, **SETTINGS)
+    with refuses(CheckpointError, str(path), "another alpha (1.0, not 0.5)"):
+        train(NET, (X, Y), checkpoint=path, backend=Half(), window=6, **SETTINGS)
+    path.unlink()
+    settled = train(NET, (X, Y), checkpoint=path, backend=Half(), **SETTINGS | {"epochs": 2})
+    assert (saved()["alpha"], saved()["window"]) == (0.5, settling_steps(3, 0.5, 1e-4))
+    with refuses(CheckpointError, str(path), "another alpha (0.5, not 1.0)"):
+        train(NET, (X, Y), checkpoint=path, backend=Never(), **SETTINGS)
+    again = train(NET, (X, Y), checkpoint=path, backend=Half(), **SETTINGS | {"epochs": 2})
+    same_run(settled, again)
+
+
+def test_a_longer_window_goes_on_from_its_checkpoint_with_the_same_bits(path):
+    whole = train(NET, (X, Y), window=9, **SETTINGS)
+    train(NET, (X, Y), window=9, checkpoint=path, **SETTINGS | {"epochs": 2})
+    same_run(train(NET, (X, Y), window=9, checkpoint=path, **SETTINGS), whole)
+
+
+@pytest.mark.parametrize("window", [None, 4, 6, 11])
+def test_messages_are_of_every_step_of_the_window(window):
+    options = SETTINGS | {"epochs": 1}
+    usual, found = train(NET, (X, Y), **options), train(NET, (X, Y), window=window, **options)
+    assert found.history[0].messages * 6 == usual.history[0].messages * (window or 6)
+
+
 def test_a_checkpoint_past_the_epochs_is_refused(path, refuses):
     train(NET, (X, Y), checkpoint=path, **SETTINGS)
     with refuses(CheckpointError, str(path), "5 epochs already, more than the 4"):
@@ -510,7 +549,9 @@ REFUSED = {
     **wrong("backend", "is not a backend", ("loihi9",), error=UnknownNameError),
     **wrong("backend", "pass a name", (None, backends.Reference)),
     **wrong("schedule", "['free', 'wavefront']", ("waves", None)),
-    "backend of another alpha": ({"backend": Slow()}, OptionError, "backend", "dt / tau = 0.5"),
+    **wrong("window", "not a number of steps", (0, -1, 1.5, 6.0, True, "6")),
+    "window of a wave": ({"window": 9, "schedule": "wavefront"}, OptionError, "window", "multiple of the 6"),
+    "wave at another alpha": ({"backend": Slow(), "schedule": "wavefront"}, OptionError, "alpha", "0.5 with the wavefront"),
     "inputs": ({"data": (X[:, :2], Y)}, DataError, "inputs", "not (any, 3)"),
     "inputs nan": ({"data": (X * np.nan, Y)}, DataError, "inputs", "nan"),
     "no samples": ({"data": (X[:0], Y[:0])}, DataError, "inputs", "no sample"),
@@ -527,6 +568,8 @@ REFUSED = {
     ),
     "network": ({"network": "net.npz"}, OptionError, "network", "str is not a Network"),
     "cycle": ({"network": LOOP}, CycleError, "network", "a -> a"),
+    "wave in a cycle": ({"network": LOOP, "window": 8, "schedule": "wavefront"}, CycleError, "network", "a -> a"),
+    "validation of a cycle": ({"network": LOOP, "window": 8, "validation": (X, Y)}, CycleError, "validation", "cycle"),
 }
 
 
