@@ -55,7 +55,7 @@ clean:
 
 .venv/.dev: $(SETTINGS) | .venv/.made
 	@echo "Installing what the demo, the tests and the checks need into .venv"
-	@.venv/bin/python $(INSTALL) '.[lava,plot,data,dev,sanafe]'
+	@.venv/bin/python $(INSTALL) '.[lava,brian2,study,dev,sanafe]'
 	@touch .venv/.demo $@
 
 # The core alone, without Lava, on a Python and a numpy that Lava does not know. Without such a Python the tests say so and go on.

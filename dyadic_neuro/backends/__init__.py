@@ -11,14 +11,16 @@ from dyadic_neuro.lazy import attach
 
 if TYPE_CHECKING:
     from dyadic_neuro.backends.base import available, resolve
+    from dyadic_neuro.backends.brian2 import Brian2
     from dyadic_neuro.backends.chip import MappedChip
     from dyadic_neuro.backends.lava import Lava
     from dyadic_neuro.backends.reference import Reference
 
-__all__ = ["Lava", "MappedChip", "Reference", "available", "resolve"]
+__all__ = ["Brian2", "Lava", "MappedChip", "Reference", "available", "resolve"]
 __getattr__ = attach(
     __name__,
     {
+        "Brian2": "dyadic_neuro.backends.brian2",
         "Lava": "dyadic_neuro.backends.lava",
         "MappedChip": "dyadic_neuro.backends.chip",
         "Reference": "dyadic_neuro.backends.reference",

@@ -1,0 +1,55 @@
+"""The process that builds a standalone program: Brian2's device, preferences and names are changed here and nowhere else."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from dyadic_neuro.backends.brian2 import program
+from dyadic_neuro.backends.brian2.circuit import build
+from dyadic_neuro.backends.brian2.standalone import BLUEPRINT, MANIFEST
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Build the program that the blueprint in the folder describes, and write down the type of each of its variables."""
+    work = Path(sys.argv[1])
+    if sys.platform == "linux":  # nothing is left to do once nobody waits for it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    blueprint = pickle.loads((work / BLUEPRINT).read_bytes())  # noqa: S301  (written by the parent a moment ago)
+    tempfile.tempdir = str(work)  # for Brian2's logs, which it leaves behind when something fails
+    import brian2
+
+    brian2.set_device("cpp_standalone", build_on_run=False)
+    brian2.prefs["devices.cpp_standalone.extra_make_args_unix"] = [f"-j{os.cpu_count() or 1}"]
+    brian2.prefs["codegen.cpp.headers"] = list(program.HEADERS)
+    brian2.prefs["codegen.cpp.extra_link_args"] = ["-pthread"]
+    net, objects = build(blueprint, None)
+    net.run(0 * brian2.second, namespace={})  # puts the objects in their order
+    device = brian2.get_device()
+    own = {
+        f"{owner}.{name}": variable
+        for owner, made in objects.items()
+        for name, variable in made.variables.items()
+        if variable in device.arrays and variable.owner is not None and variable.owner.name == made.name
+    }
+    grows = {name for name, variable in own.items() if hasattr(variable, "resize")}
+    device.insert_code(
+        "main",
+        program.loop(
+            device.get_array_name(own["clock.dt"]).removesuffix("_dt"),
+            {n: (device.get_array_name(v), int(v.size)) for n, v in own.items() if n not in grows},
+            {n: device.get_array_name(v, access_data=False) for n, v in own.items() if n in grows},
+        ),
+    )
+    device.build(directory=str(work), compile=True, run=False)
+    (work / MANIFEST).write_text(json.dumps({name: np.dtype(variable.dtype).str for name, variable in own.items()}))

@@ -1,0 +1,97 @@
+"""Circuits that run in this process: Brian2's targets Cython and NumPy."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.backends.brian2.circuit import Blueprint, build
+from dyadic_neuro.errors import SimulatorError
+from dyadic_neuro.network import Network
+
+_ALONE = threading.Lock()  # Brian2 has one active device and one running network in a process
+
+
+def imported() -> Any:  # noqa: ANN401
+    """Return the module brian2. Importing it turns warnings into log lines and changes `sys.excepthook`: both are put back."""
+    if "brian2" not in sys.modules:
+        hook, show = sys.excepthook, warnings.showwarning
+        with _quiet():
+            import_module("brian2")
+        sys.excepthook = hook
+        if warnings.showwarning is not show:
+            logging.captureWarnings(capture=False)
+    return sys.modules["brian2"]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to Brian2 what it is warned of: names of pyparsing's that are to go."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+class Runtime:
+    """A circuit of Brian2 objects, to be run any number of times."""
+
+    def __init__(self, blueprint: Blueprint, network: Network, target: str, directory: str | None) -> None:
+        self._blueprint, self._network, self._target, self._directory = blueprint, network, target, directory
+        self._built: tuple[Any, dict[str, Any]] | None = None
+
+    def run(self, values: Mapping[str, Array | float], steps: int, wanted: Sequence[str]) -> dict[str, Array]:
+        """Set the values ("object.variable"), run that many steps of the clock, return what is wanted and "origin".
+
+        Raises SimulatorError if Brian2 fails.
+        """
+        with self._undisturbed() as brian2:
+            net, objects = self._circuit(brian2)
+            self._built = None  # whatever ends a run before its end leaves a circuit that nobody wants
+            origin = int(objects["clock"].variables["timestep"].get_value().item())
+            for name, value in {**values, "conductor.origin": origin}.items():
+                owner, variable = name.split(".")
+                objects[owner].variables[variable].set_value(value)
+            for monitor in (objects[name] for name in ("recorder", "events") if name in objects):
+                monitor.resize(0)
+                monitor.variables["N"].set_value(0)
+            net.run(steps * self._blueprint.dt_s * brian2.second, namespace={})
+            self._built = net, objects
+            found = {name: np.array(objects[o].variables[v].get_value()) for name in wanted for o, v in [name.split(".")]}
+        return found | {"origin": np.array(origin)}
+
+    def _circuit(self, brian2: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401
+        if self._built is not None:
+            return self._built
+        targets = brian2.codegen.targets.codegen_targets
+        return build(self._blueprint, self._network, {code.class_name: code for code in targets}[self._target])
+
+    def close(self) -> None:
+        """Forget the circuit."""
+        self._built = None
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[Any]:
+        """Run on the runtime device whatever device the user has, with a cache of one's own, and leave both as they were."""
+        brian2 = imported()
+        devices: Any = sys.modules["brian2.devices.device"]  # as an attribute it is hidden by the active device
+        with _ALONE, _quiet():
+            active, cache = devices.active_device, brian2.prefs["codegen.runtime.cython.cache_dir"]
+            devices.active_device = devices.runtime_device
+            if self._directory is not None:
+                brian2.prefs["codegen.runtime.cython.cache_dir"] = self._directory
+            try:
+                yield brian2
+            except brian2.BrianObjectException as error:
+                raise SimulatorError("brian2", str(error.__cause__ or error), "see Brian2's words") from error
+            finally:
+                devices.active_device = active
+                brian2.prefs["codegen.runtime.cython.cache_dir"] = cache
