@@ -15,8 +15,9 @@ from rich.table import Table
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
 from dyadic_neuro.backends.base import available, resolve
-from dyadic_neuro.cli import chips
+from dyadic_neuro.cli import chips, compare
 from dyadic_neuro.cli import mapping as maps
+from dyadic_neuro.cli.networks import network_of
 from dyadic_neuro.cli.shared import (
     FAILED,
     ActivationName,
@@ -33,14 +34,12 @@ from dyadic_neuro.cli.shared import (
     print_json,
     reported,
     simulator_of,
-    sizes_of,
     stderr,
     stdout,
 )
-from dyadic_neuro.datasets import Dataset, load
-from dyadic_neuro.errors import DataError, OptionError
+from dyadic_neuro.datasets import load
+from dyadic_neuro.errors import OptionError
 from dyadic_neuro.interchange.outputs import writable
-from dyadic_neuro.network import Network
 from dyadic_neuro.quantity import Quantity
 from dyadic_neuro.relaxation import relax as relax_network
 from dyadic_neuro.studies.convergence import Row, convergence
@@ -136,7 +135,7 @@ def relax(
         plotting.check(figure, overwrite=overwrite)
     simulator = simulator_of(backend, mapping)
     source = load(data)
-    net = _network(network, layers, activation, loss, seed, source)
+    net = network_of(network, layers, activation, loss, seed, source)
     if not 1 <= samples <= len(source.inputs):
         raise OptionError("samples", f"{samples} is outside 1 .. {len(source.inputs)}", "ask for as many as the data has")
     trace = relax_network(
@@ -194,7 +193,7 @@ def train(
             raise OptionError("out", f"{out!r} is the checkpoint too", "give the network and the checkpoint different files")
     simulator = simulator_of(backend, mapping)
     source = load(data)
-    net = _network(network, layers, activation, loss, seed, source)
+    net = network_of(network, layers, activation, loss, seed, source)
     result = train_network(
         net,
         source,
@@ -282,27 +281,9 @@ def backends(*, as_json: Json = False) -> None:
     stdout.print(table)
 
 
+app.command("compare")(compare.run)
 app.command("map")(maps.run)
 app.add_typer(chips.app, name="chips")
-
-
-def _network(path: str | None, layers: str | None, activation: str, loss: str, seed: int, data: Dataset) -> Network:
-    """Return the network to use, with as many inputs and outputs as the data."""
-    if path is not None and layers is not None:
-        raise OptionError("network", "and --layers are both given", "give one of them")
-    if path is not None:
-        net = Network.load(path)
-    else:
-        sizes = [data.features, 64, data.classes] if layers is None else sizes_of(layers)
-        net = Network.dense(sizes, activation, loss, seed)
-    ends = (net.population(net.input).size, net.population(net.output).size)
-    if ends != (data.features, data.classes):
-        raise DataError(
-            "layers",
-            f"begin and end with {ends}, but the data has {data.features} inputs and {data.classes} classes",
-            "change the first and last size",
-        )
-    return net
 
 
 def _chips_table(reports: list[Report]) -> Table:

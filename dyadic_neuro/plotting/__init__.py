@@ -4,6 +4,19 @@ from dyadic_neuro.plotting.canvas import available, check, save
 from dyadic_neuro.plotting.layout import mesh
 from dyadic_neuro.plotting.learning import learning_curve, waves
 from dyadic_neuro.plotting.steps import timetable
+from dyadic_neuro.plotting.timestep import approach, imperfections, settling_costs
 from dyadic_neuro.plotting.traffic import link_loads
 
-__all__ = ["available", "check", "learning_curve", "link_loads", "mesh", "save", "timetable", "waves"]
+__all__ = [
+    "approach",
+    "available",
+    "check",
+    "imperfections",
+    "learning_curve",
+    "link_loads",
+    "mesh",
+    "save",
+    "settling_costs",
+    "timetable",
+    "waves",
+]

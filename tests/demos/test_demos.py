@@ -13,6 +13,10 @@ SHOWS = {
         "hidden1  gradient     exact from step 16, predicted 16",
         "output   potential    exact from step 8, predicted 8",
     ],
+    "discrete_and_continuous.py": [
+        "cases settled in exactly the predicted number of steps",
+        "written: approach.png imperfections.png settling.png",
+    ],
     "on_chip.py": ["exact on the cores: True", "per sample on loihi1", "synaptic_operation", "hypothetical"],
     "own_backend.py": ["exact-at-2D        failed", "trajectory         passed"],
 }

@@ -1,0 +1,320 @@
+"""Discrete against continuous time: how the gradient settles for any step size alpha = dt / tau, on any backend.
+
+`compare` relaxes one network on one batch, measures the errors at every step, and lays the closed forms beside them: the
+binomial law for the step size, and the Poisson law that it tends to in continuous time (DESIGN section 2). Tables are
+pandas DataFrames. Columns of `Comparison.curves`, a row for each backend, alpha and step from 1 on:
+
+    backend  alpha  step  time (steps * alpha, in tau)
+    error                            of the gradient: the largest relative error of a parameter (`settling.Errors`)
+    potential_error  sensitivity_error   the same over the populations
+    predicted  poisson               the error expected by the binomial law, and in continuous time
+    mixture                          the error that 2D unit steps of this network foretell (`mixture`)
+
+and of `Comparison.summary`, a row for each backend, alpha and tolerance:
+
+    backend  alpha  depth  tolerance
+    steps  time                      from where the error stays within the tolerance (NaN: not in this run)
+    predicted_steps  predicted_time  poisson_time   by the binomial law (`Substrate.settling_steps`), in continuous time
+    mixture_steps  mixture_time      foretold by 2D unit steps of this network (NaN for a circuit that is not ideal)
+    ratio_to_unit_steps              steps / 2D
+    updates  messages                of neurons, and along projections, for one sample until then
+    seconds                          of wall clock until then, for the batch
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.backends.base import Backend, deployed, resolve
+from dyadic_neuro.datasets import Dataset
+from dyadic_neuro.errors import DataError, OptionError
+from dyadic_neuro.network import Network
+from dyadic_neuro.progress import counting_bar
+from dyadic_neuro.relaxation import prepare, relax
+from dyadic_neuro.studies import tables
+from dyadic_neuro.studies.mixture import Mixture
+from dyadic_neuro.studies.parallel import check_executor, outcomes
+from dyadic_neuro.studies.settling import (
+    TOLERANCES,
+    binomial,
+    check_alpha,
+    check_plastic,
+    check_tolerances,
+    errors,
+    expected_steps,
+    gradient_errors,
+    poisson,
+    poisson_time,
+    settled_from,
+    substrate_of,
+)
+from dyadic_neuro.trace import Trace
+
+ALPHAS = (1.5, 1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
+FILES = ("curves.csv", "summary.csv")
+_SPARE = 2  # steps beyond the predicted ones, so that "stays" means something
+_LONGEST = 4  # times the predicted steps, after which a run counts as one that does not settle
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found: the tables of this module, and in `skipped` why a backend did not run with an alpha."""
+
+    depth: int
+    curves: Any = field(repr=False)
+    summary: Any = field(repr=False)
+    skipped: Mapping[tuple[str, float], OptionError]
+
+    def write(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Write both tables to `folder`, as `FILES`, and return the paths. Raises FileError and OutputExistsError."""
+        return tables.write(folder, dict(zip(FILES, (self.curves, self.summary), strict=True)), overwrite=overwrite)
+
+
+def compare(
+    network: Network,
+    data: Dataset | tuple[ArrayLike, ArrayLike],
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    backends: Sequence[str | Backend] | Mapping[str, str | Backend] = ("reference",),
+    tolerances: Sequence[float] = TOLERANCES,
+    samples: int | None = 16,
+    steps: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Relax the network with every alpha on every backend, from the zero state, and return the measured and predicted tables.
+
+    `data` is (inputs (samples, n_input), targets) or a Dataset, of which the first `samples` are taken (None: all).
+    `alphas` are dt / tau, in (0, 2). `backends` are names or objects; a mapping gives them other names in the tables.
+    `steps=None` runs until the gradient is within the smallest of the `tolerances`, or for four times as long as that should
+    take. `out` is a folder for `FILES`. An `executor` runs one task for each backend and alpha. `progress` shows a bar
+    (None: on a terminal).
+
+    A backend that cannot run an alpha is left out and named in `skipped`. Raises, before anything runs: OptionError,
+    DataError, UnknownNameError, CycleError, MissingExtraError (pandas, or a backend's), FileError and OutputExistsError.
+    While running: SimulatorError.
+    """
+    tables.need_pandas()
+    check_executor(executor)
+    levels = check_tolerances(tolerances)
+    order = prepare(network, *_batch(data, samples), steps=steps)
+    check_plastic(network)
+    depth = network.depth  # raises CycleError: with a cycle there is no textbook to compare with
+    specs = _named(backends)
+    paces = _alphas(alphas)
+    if out is not None:
+        tables.check(out, FILES, overwrite=overwrite)
+    found: dict[tuple[str, float], _Curve | OptionError] = {}
+    with ExitStack() as stack, counting_bar("comparing", show=progress, total=len(specs) * len(paces)) as advance:
+        simulators = {name: _kept(spec, stack) for name, spec in specs.items()} if executor is None else specs
+        tasks = [
+            _Task(network, order.inputs, order.targets, name, backend, alpha, levels, None if steps is None else order.steps)
+            for name, backend in simulators.items()
+            for alpha in paces
+        ]
+        for i, outcome in outcomes(_measured, tasks, executor):
+            found[tasks[i].name, tasks[i].alpha] = outcome
+            advance()
+    found = {(task.name, task.alpha): found[task.name, task.alpha] for task in tasks}
+    curves = [curve for curve in found.values() if isinstance(curve, _Curve)]
+    skipped = {key: why for key, why in found.items() if isinstance(why, OptionError)}
+    comparison = Comparison(
+        depth,
+        tables.frame(_CURVES, [curve.rows for curve in curves]),
+        tables.frame(_SUMMARY, [curve.summary for curve in curves]),
+        skipped,
+    )
+    if out is not None:
+        comparison.write(out, overwrite=overwrite)
+    return comparison
+
+
+_CURVES = {
+    "backend": "object",
+    "alpha": "float64",
+    "step": "int64",
+    "time": "float64",
+    "error": "float64",
+    "potential_error": "float64",
+    "sensitivity_error": "float64",
+    "predicted": "float64",
+    "poisson": "float64",
+    "mixture": "float64",
+}
+_SUMMARY = {
+    "backend": "object",
+    "alpha": "float64",
+    "depth": "int64",
+    "tolerance": "float64",
+    "steps": "float64",
+    "time": "float64",
+    "predicted_steps": "float64",
+    "predicted_time": "float64",
+    "poisson_time": "float64",
+    "mixture_steps": "float64",
+    "mixture_time": "float64",
+    "ratio_to_unit_steps": "float64",
+    "updates": "float64",
+    "messages": "float64",
+    "seconds": "float64",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One backend and one alpha."""
+
+    network: Network
+    inputs: Array
+    targets: Array
+    name: str
+    backend: str | Backend
+    alpha: float
+    tolerances: tuple[float, ...]
+    steps: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """What one task found: columns of both tables."""
+
+    rows: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+
+def _measured(task: _Task) -> _Curve | OptionError:
+    """Relax and measure; return the error of a backend that cannot run this alpha."""
+    try:
+        _relaxed(task, 1)  # what has to be compiled, is now
+        trace, seconds = _settled(task)
+    except OptionError as error:
+        return error
+    return _curve(task, trace, seconds)
+
+
+def _settled(task: _Task) -> tuple[Trace, float]:
+    """Return a run that is long enough, and the wall-clock time of one of its steps."""
+    simulator, last = resolve(task.backend), task.tolerances[-1]
+    expected = expected_steps(deployed(simulator, task.network), task.alpha, 0.1 * last, substrate_of(simulator)) + _SPARE
+    steps, longest = (expected, _LONGEST * expected) if task.steps is None else (task.steps, task.steps)
+    while True:
+        began = time.perf_counter()
+        trace = _relaxed(task, steps)
+        seconds = (time.perf_counter() - began) / steps
+        if steps >= longest or settled_from(gradient_errors(trace), last) is not None:
+            return trace, seconds
+        steps = min(2 * steps, longest)
+
+
+def _relaxed(task: _Task, steps: int) -> Trace:
+    return relax(task.network, task.inputs, task.targets, backend=task.backend, alpha=task.alpha, steps=steps)
+
+
+def _curve(task: _Task, trace: Trace, seconds: float) -> _Curve:
+    depth, alpha, found = trace.network.depth, task.alpha, errors(trace)
+    step = np.arange(1, trace.steps + 1)
+    substrate = substrate_of(resolve(task.backend))
+    ideal = substrate is None or substrate.ideal
+    foretold = Mixture(trace.network, trace.inputs, trace.targets).errors(alpha, step)
+    mixture = foretold if ideal else np.full(len(step), math.nan)
+    rows = {
+        "backend": task.name,
+        "alpha": alpha,
+        "step": step,
+        "time": step * alpha,
+        "error": found.gradient,
+        "potential_error": found.potential,
+        "sensitivity_error": found.sensitivity,
+        "predicted": binomial(depth, alpha, trace.steps),
+        "poisson": poisson(depth, step * alpha),
+        "mixture": mixture,
+    }
+    steps, mixed = (
+        np.array([settled_from(curve, level) or math.nan for level in task.tolerances]) for curve in (found.gradient, mixture)
+    )
+    predicted = np.array([expected_steps(trace.network, alpha, level, substrate) for level in task.tolerances])
+    sent = np.cumsum(trace.messages.per_step()) / len(task.inputs)
+    neurons = sum(p.size for p in trace.network.dynamic)
+    summary = {
+        "backend": task.name,
+        "alpha": alpha,
+        "depth": depth,
+        "tolerance": np.array(task.tolerances),
+        "steps": steps,
+        "time": steps * alpha,
+        "predicted_steps": predicted,
+        "predicted_time": predicted * alpha,
+        "poisson_time": np.array([poisson_time(depth, level) for level in task.tolerances]),
+        "mixture_steps": mixed,
+        "mixture_time": mixed * alpha,
+        "ratio_to_unit_steps": steps / (2 * depth),
+        "updates": 2 * neurons * steps,
+        "messages": np.array([math.nan if math.isnan(n) else sent[int(n) - 1] for n in steps]),
+        "seconds": seconds * steps,
+    }
+    return _Curve(rows, summary)
+
+
+def _batch(data: object, samples: int | None) -> tuple[Any, Any]:
+    """Return the first samples of the data. Raises DataError and OptionError."""
+    if isinstance(data, Dataset):
+        data = (data.inputs, data.targets)
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise DataError("data", f"is {type(data).__name__}", "pass a pair (inputs, targets) or a Dataset")
+    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
+        raise OptionError("samples", f"{samples!r} is no number of samples", "use an integer of at least 1, or None for all")
+    try:
+        return data[0][:samples], data[1][:samples]
+    except TypeError:
+        raise DataError("data", "holds what are no arrays", "pass a pair (inputs (samples, n_input), targets)") from None
+
+
+def _named(backends: object) -> dict[str, str | Backend]:
+    """Return the backends by their names in the tables. Raises what `resolve` raises, and OptionError."""
+    if isinstance(backends, Mapping):
+        named = {str(name): backend for name, backend in backends.items()}
+        for backend in named.values():
+            resolve(backend)
+    elif isinstance(backends, Sequence) and not isinstance(backends, (str, bytes)):
+        named = {}
+        for backend in backends:
+            name = resolve(backend).name if not isinstance(backend, str) else backend
+            resolve(backend)
+            if name in named:
+                raise OptionError("backends", f"hold {name!r} twice", "tell them apart: pass {name: backend}")
+            named[name] = backend
+    else:
+        raise OptionError("backends", f"{backends!r} are no list", 'pass for example ["reference"]')
+    if not named:
+        raise OptionError("backends", "are none", 'pass for example ["reference"]')
+    return named
+
+
+def _kept(spec: str | Backend, stack: ExitStack) -> Backend:
+    """Return one object for all runs on a backend, since some compile their circuits once for an object; ours are closed."""
+    if not isinstance(spec, str):
+        return spec
+    backend = resolve(spec)
+    stack.callback(getattr(backend, "close", lambda: None))
+    return backend
+
+
+def _alphas(alphas: object) -> tuple[float, ...]:
+    """Return the step sizes. Raises OptionError."""
+    if isinstance(alphas, (str, bytes)) or not isinstance(alphas, Sequence) or not alphas:
+        raise OptionError("alphas", f"{alphas!r} are no list of numbers", f"use for example {ALPHAS}")
+    return tuple(dict.fromkeys(check_alpha("alphas", value) for value in alphas))
