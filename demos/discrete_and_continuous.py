@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 
 import dyadic_neuro as dn
-from dyadic_neuro.studies import sweeps
-from dyadic_neuro.studies.answers import answers
-from dyadic_neuro.studies.timestep import compare
+from dyadic_neuro.studies.timestep import answers, compare, sweeps
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "discrete_and_continuous")
 folder.mkdir(exist_ok=True)

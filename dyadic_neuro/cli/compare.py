@@ -39,10 +39,11 @@ from dyadic_neuro.datasets import load
 from dyadic_neuro.errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
 from dyadic_neuro.network import Network
 from dyadic_neuro.relaxation import prepare
-from dyadic_neuro.studies import sweeps, tables, timestep
-from dyadic_neuro.studies.answers import answers
-from dyadic_neuro.studies.points import Point
-from dyadic_neuro.studies.settling import check_alpha, check_plastic
+from dyadic_neuro.studies import tables, timestep
+from dyadic_neuro.studies.timestep import sweeps
+from dyadic_neuro.studies.timestep.points import Point
+from dyadic_neuro.studies.timestep.settling import check_alpha, check_plastic
+from dyadic_neuro.studies.timestep.words import answers
 
 JOURNAL = "journal.jsonl"
 SWEEPS = "sweeps.csv"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import dyadic_neuro as dn
 from dyadic_neuro import dynamics
 from dyadic_neuro.activations import activation
-from dyadic_neuro.backends.stacked import Stacked
+from dyadic_neuro.backends.reference.stacked import Stacked
 from dyadic_neuro.dynamics import State, feedback_copies, rates, step
 from dyadic_neuro.testing import networks
 from dyadic_neuro.testing.strategies import SEEDS, chains, dags

@@ -6,8 +6,7 @@ import pytest
 import dyadic_neuro as dn
 from dyadic_neuro import plotting
 from dyadic_neuro.plotting import timestep as figures
-from dyadic_neuro.studies import sweeps
-from dyadic_neuro.studies.timestep import compare
+from dyadic_neuro.studies.timestep import compare, sweeps
 
 pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
 pytest.importorskip("pandas", reason="the extra `study` is not installed")

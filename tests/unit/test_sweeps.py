@@ -12,10 +12,11 @@ import pytest
 
 import dyadic_neuro as dn
 from dyadic_neuro import errors
-from dyadic_neuro.studies import parallel, sweeps, tables, timestep
-from dyadic_neuro.studies.answers import answers
+from dyadic_neuro.studies import parallel, tables, timestep
 from dyadic_neuro.studies.journal import Journal, key_of
-from dyadic_neuro.studies.points import COLUMNS, Point, measure
+from dyadic_neuro.studies.timestep import sweeps
+from dyadic_neuro.studies.timestep.points import COLUMNS, Point, measure
+from dyadic_neuro.studies.timestep.words import answers
 
 pytest.importorskip("pandas", reason="the extra `study` is not installed")
 POINTS = [Point(sweep="alpha", depth=d, width=3, alpha=a, seed=1) for d in (1, 2) for a in (1.0, 0.5, 1.5)]

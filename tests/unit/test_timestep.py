@@ -14,8 +14,9 @@ import dyadic_neuro as dn
 from dyadic_neuro import errors
 from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.schedule import settling_steps
-from dyadic_neuro.studies import settling, tables, timestep
-from dyadic_neuro.studies.mixture import Mixture, weights
+from dyadic_neuro.studies import tables, timestep
+from dyadic_neuro.studies.timestep import settling
+from dyadic_neuro.studies.timestep.mixture import Mixture, weights
 from dyadic_neuro.substrate import Substrate
 from dyadic_neuro.testing import networks
 from dyadic_neuro.testing.strategies import SEEDS, chains, dags
@@ -264,12 +265,12 @@ class TestComparison:
         ],
     )
     def test_refuses_nonsense_before_it_works(self, field, options, refuses, monkeypatch):
-        monkeypatch.setattr(timestep, "relax", None)
+        monkeypatch.setattr(timestep.comparison, "relax", None)
         with refuses(errors.OptionError, field):
             timestep.compare(self.network, self.data, **options)
 
     def test_refuses_other_data_names_and_places(self, tmp_path, refuses, monkeypatch):
-        monkeypatch.setattr(timestep, "relax", None)
+        monkeypatch.setattr(timestep.comparison, "relax", None)
         with refuses(errors.DataError, "data"):
             timestep.compare(self.network, self.data[0])
         with refuses(errors.DataError, "inputs"):

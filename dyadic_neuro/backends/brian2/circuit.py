@@ -110,7 +110,7 @@ def build(blueprint: Blueprint, network: Network | None, code_class: Any = None)
         softmax = brian2.Synapses(neurons, neurons, equations.SOFTMAX, name="dyadic_softmax", **options)
         softmax.connect(i=np.repeat(readout, len(readout)), j=np.tile(readout, len(readout)))
         objects["softmax"] = softmax
-    objects["recorder"] = brian2.EventMonitor(neurons, "noted", ["u", "s"], name="dyadic_recorder", **runs)
+    objects["recorder"] = brian2.EventMonitor(neurons, "noted", ["u", "s", "u_before"], name="dyadic_recorder", **runs)
     if form.events:
         objects["events"] = brian2.EventMonitor(axons, "moved", name="dyadic_events", **runs)
     return brian2.Network(*objects.values(), name="dyadic_circuit"), objects | {"clock": clock}

@@ -103,7 +103,7 @@ class Deployment:
     def run(self, start: Open, values: Mapping[str, Any], steps: int, wanted: Sequence[str]) -> dict[str, Array]:
         """Run the circuit with these values for that many steps."""
         blueprint = self.blueprint
-        wanted = [*wanted, "recorder.u", "recorder.s", *(("events.i", "events.t") if blueprint.form.events else ())]
+        wanted = [*wanted, *(("events.i", "events.t") if blueprint.form.events else ())]
         return start(blueprint, self.network).run(values, steps * blueprint.form.integrator.stages, wanted)
 
     def values(self, inputs: Array, targets: Array, initial: State, feedback: Mapping[str, Projection]) -> dict[str, Any]:

@@ -84,7 +84,8 @@ class Form:
         return INTEGRATORS[self.method]
 
 
-# The one global signal: which sample it is, which step of it, and when to learn. `phase` counts the steps of a sample.
+# The one global signal: which sample it is, which step of it, and when to learn. `phase` counts the steps of a sample. A
+# `fresh` sample may `reset` the state; axons are filled anew only where nothing went `before`.
 CONDUCTOR = """
 origin : integer (shared)
 span : integer (shared)
@@ -103,6 +104,7 @@ stage : integer (shared)
 tick : integer (shared)
 fresh : integer (shared)
 reset : integer (shared)
+fill : integer (shared)
 noting : integer (shared)
 last : integer (shared)
 keep : integer (shared)
@@ -124,6 +126,7 @@ phase = step - sample * span
 tick = phase - (phase // period) * period + 1
 fresh = int(phase == 0 and stage == 0)
 reset = int(fresh == 1 and (sample == 0 or renew == 1))
+fill = reset * int(before == 0)
 last = int(phase == span - 1 and stage == {stages - 1})
 noting = int(last == 1 or (by_step == 1 and stage == {stages - 1}))
 keep = int(sample - (sample // batch) * batch > 0)
@@ -136,6 +139,7 @@ _NEURONS = """
 drive : 1
 back : 1
 spread : 1
+u_before : 1
 bias : 1
 gradient : 1
 r : 1
@@ -168,13 +172,14 @@ stage : integer (linked)
 tick : integer (linked)
 fresh : integer (linked)
 reset : integer (linked)
+fill : integer (linked)
 noting : integer (linked)
 last : integer (linked)
 keep : integer (linked)
 gain : 1 (linked)
 creep : 1 (linked)
 """
-LINKS = ("sample", "draw", "stage", "tick", "fresh", "reset", "noting", "last", "keep", "gain", "creep")
+LINKS = ("sample", "draw", "stage", "tick", "fresh", "reset", "fill", "noting", "last", "keep", "gain", "creep")
 _F = "(drive + bias)"
 _G = "(slope * back + dyadic_error(u, y, spread, loss))"
 
@@ -263,6 +268,7 @@ def show(form: Form) -> str:
     lines = [
         "u = dyadic_pick(fresh * clamped, given, dyadic_pick(reset * (1 - clamped), u_first, u))",
         "s = dyadic_pick(reset, s_first, s)",
+        "u_before = u",
         "y = dyadic_pick(int(loss > 0), given, 0)",
         "r = dyadic_rate(u, kind)",
         "slope = dyadic_slope(u, r, kind)",
@@ -270,7 +276,7 @@ def show(form: Form) -> str:
     if form.coordinates == "dyad":
         lines += [f"z_{sign} = dyadic_pick(fresh, u {mark} 0.5 * s, z_{sign})" for sign, mark in (("plus", "+"), ("minus", "-"))]
     if form.events:
-        lines += [f"{sum_} = dyadic_pick(reset, 0, {sum_})" for sum_ in ("drive", "back")]
+        lines += [f"{sum_} = dyadic_pick(fill, 0, {sum_})" for sum_ in ("drive", "back")]
     return "\n".join(lines)
 
 
@@ -291,7 +297,7 @@ def axons(form: Form) -> str:
         "plastic : 1 (constant)",
         "r_shown : 1 (linked)",
         "s_shown : 1 (linked)",
-        "reset : integer (linked)",
+        "fill : integer (linked)",
         "last : integer (linked)",
         "keep : integer (linked)",
         "gain : 1 (linked)",
@@ -304,17 +310,17 @@ def axons(form: Form) -> str:
     return "\n".join(lines)
 
 
-AXON_LINKS = ("reset", "last", "keep", "gain", "creep")
+AXON_LINKS = ("fill", "last", "keep", "gain", "creep")
 
 
 def transport(form: Form) -> list[str]:
     """Return what the cells of an axon do after the neurons have shown their signals, one after the other."""
     shown = "dyadic_pick(is_forward, r_shown, s_shown)"
     if form.events:
-        return [f"shown = {shown}\narrived = dyadic_pick(reset, 0, arrived)"]
+        return [f"shown = {shown}\narrived = dyadic_pick(fill, 0, arrived)"]
     if form.delayed:
         # a line begins as if the first state had been held for ever
-        return [f"coming = dyadic_pick(int(first + reset > 0), {shown}, ahead)", "arrived = coming"]
+        return [f"coming = dyadic_pick(int(first + fill > 0), {shown}, ahead)", "arrived = coming"]
     return [f"arrived = {shown}"]
 
 

@@ -16,6 +16,9 @@ from dyadic_neuro.network import Network
 from dyadic_neuro.trace import Trace
 
 
+_UNDER_WAY = ("axons.arrived", "neurons.drive", "neurons.back")
+
+
 class Brian2Session(LocalSession):
     """Relaxes and learns with one network. A circuit has one state: samples are presented to it one after the other."""
 
@@ -34,7 +37,7 @@ class Brian2Session(LocalSession):
             "conductor.by_step": int(order.by_step),
             "neurons.watched": (~circuit.layout.clamped).astype(int),
         }
-        found = circuit.run(self._start, values, batch * steps, ["neurons.gradient", "forward.g"])
+        found = circuit.run(self._start, values, batch * steps, ["recorder.u", "recorder.s", "neurons.gradient", "forward.g"])
         potentials, sensitivities = (circuit.recorded(found, name, batch) for name in ("u", "s"))
         if order.by_step:
             potentials = _after(order.initial.potentials, potentials)
@@ -65,11 +68,14 @@ class Brian2Session(LocalSession):
         samples = windows * batch
         circuit = Deployment(network, self._setting, order.schedule, order.alpha, samples, 1)
         feedback, state, done = dict(order.feedback), State.zero(network, 1), 0
-        wanted = ["neurons.bias", "neurons.u", "neurons.s", "forward.w", *(["backward.w"] if feedback else [])]
+        under_way: dict[str, Array] = {}  # in the axons, and what has arrived
+        wanted = ["recorder.u_before", "neurons.bias", "neurons.u", "neurons.s", *_UNDER_WAY, "forward.w"]
+        wanted += ["backward.w"] if feedback else []
         for chosen in order.order:
             self.check_open()
             x, y = order.inputs[chosen.ravel()], order.targets[chosen.ravel()]
-            values = circuit.values(x, y, state, feedback) | {
+            values = circuit.values(x, y, state, feedback) | under_way
+            values |= {
                 "conductor.span": order.window,
                 "conductor.batch": batch,
                 "conductor.renew": 0,
@@ -80,7 +86,8 @@ class Brian2Session(LocalSession):
             }
             found = circuit.run(self._start, values, samples * order.window, wanted)
             done += samples
-            readout: Array = found["recorder.u"].reshape(samples, -1)
+            under_way = {name: found[name] for name in _UNDER_WAY}
+            readout: Array = found["recorder.u_before"].reshape(samples, -1)
             losses = network.cost.value(readout, y).reshape(windows, batch).mean(axis=1)
             for loss in losses.tolist():
                 on_window(loss)

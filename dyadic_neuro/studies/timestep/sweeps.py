@@ -33,7 +33,7 @@ from dyadic_neuro.progress import counting_bar
 from dyadic_neuro.studies import tables
 from dyadic_neuro.studies.journal import Journal, key_of
 from dyadic_neuro.studies.parallel import check_executor, outcomes
-from dyadic_neuro.studies.points import COLUMNS, Point, measure
+from dyadic_neuro.studies.timestep.points import COLUMNS, Point, measure
 
 ALPHAS = (1.5, 1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
 DEPTHS = (1, 2, 4, 8, 16, 32)

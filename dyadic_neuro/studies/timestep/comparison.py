@@ -44,9 +44,9 @@ from dyadic_neuro.network import Network
 from dyadic_neuro.progress import counting_bar
 from dyadic_neuro.relaxation import prepare, relax
 from dyadic_neuro.studies import tables
-from dyadic_neuro.studies.mixture import Mixture
 from dyadic_neuro.studies.parallel import check_executor, outcomes
-from dyadic_neuro.studies.settling import (
+from dyadic_neuro.studies.timestep.mixture import Mixture
+from dyadic_neuro.studies.timestep.settling import (
     TOLERANCES,
     binomial,
     check_alpha,

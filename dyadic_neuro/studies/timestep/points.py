@@ -17,8 +17,8 @@ from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.errors import DivergedError, OptionError
 from dyadic_neuro.network import Network
 from dyadic_neuro.relaxation import is_real, relax
-from dyadic_neuro.studies.mixture import Mixture
-from dyadic_neuro.studies.settling import (
+from dyadic_neuro.studies.timestep.mixture import Mixture
+from dyadic_neuro.studies.timestep.settling import (
     TOLERANCES,
     check_alpha,
     check_tolerances,

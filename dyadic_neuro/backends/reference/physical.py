@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.circuit import Circuit
+from dyadic_neuro.backends.reference.circuit import Circuit
 from dyadic_neuro.dynamics import State, potential_update, sensitivity_update
 from dyadic_neuro.network import Network
 from dyadic_neuro.noise import gauss

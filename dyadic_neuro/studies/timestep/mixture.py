@@ -20,7 +20,7 @@ from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import backprop, settled
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import relax
-from dyadic_neuro.studies.settling import reading_errors
+from dyadic_neuro.studies.timestep.settling import reading_errors
 
 _POINTS = 256  # of a curve that a settling count is read from; between them its logarithm is as good as straight
 

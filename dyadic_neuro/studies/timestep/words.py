@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dyadic_neuro.studies.settling import poisson_time, rounding_floor
-from dyadic_neuro.studies.timestep import Comparison
+from dyadic_neuro.studies.timestep.comparison import Comparison
+from dyadic_neuro.studies.timestep.settling import poisson_time, rounding_floor
 
 
 def answers(table: Any = None, comparison: Comparison | None = None) -> list[str]:  # noqa: ANN401

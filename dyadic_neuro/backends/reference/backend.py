@@ -10,9 +10,9 @@ import numpy as np
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Epoch, Learning, LocalSession, Relaxation
-from dyadic_neuro.backends.circuit import Circuit
-from dyadic_neuro.backends.physical import PhysicalCircuit
-from dyadic_neuro.backends.stacked import Stacked
+from dyadic_neuro.backends.reference.circuit import Circuit
+from dyadic_neuro.backends.reference.physical import PhysicalCircuit
+from dyadic_neuro.backends.reference.stacked import Stacked
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.network import Network
