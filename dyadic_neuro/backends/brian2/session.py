@@ -15,7 +15,6 @@ from dyadic_neuro.dynamics import State
 from dyadic_neuro.network import Network
 from dyadic_neuro.trace import Trace
 
-
 _UNDER_WAY = ("axons.arrived", "neurons.drive", "neurons.back")
 
 
