@@ -49,7 +49,6 @@ JOURNAL = "journal.jsonl"
 SWEEPS = "sweeps.csv"
 FIGURES = {"approach.png": (), "settling.png": ("depth", "alpha"), "imperfections.png": ("mismatch", "noise", "delay", "window")}
 """The figures, each with the sweeps that it needs some of."""
-_ALPHAS = (1.0, 0.5, 0.1)  # of the depth sweep: each is a line of its figure
 
 
 @reported
@@ -143,7 +142,7 @@ def run(
 
 def _points(names: list[str] | None, *, full: bool) -> list[Point]:
     """Return the points of the sweeps that are wanted. Raises UnknownNameError."""
-    known: dict[str, Callable[[], list[Point]]] = {**sweeps.SWEEPS, "depth": partial(sweeps.depth_sweep, alphas=_ALPHAS)}
+    known: dict[str, Callable[[], list[Point]]] = dict(sweeps.SWEEPS)
     if full:
         known["alpha"] = partial(sweeps.alpha_sweep, depths=sweeps.DEPTHS)
     for name in names or ():

@@ -9,9 +9,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import chip, demo, lava, place, reference
+from tests.benchmarks import brian2, chip, demo, lava, place, reference, study
 
-BENCHES = {"reference": reference, "lava": lava, "chip": chip, "place": place, "demo": demo}
+BENCHES = {
+    "reference": reference,
+    "lava": lava,
+    "chip": chip,
+    "place": place,
+    "brian2": brian2,
+    "study": study,
+    "demo": demo,
+}
 
 
 def main():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -154,10 +155,9 @@ def _seconds(field: str, value: Any) -> float:  # noqa: ANN401
     ratio = value / second
     if hasattr(ratio, "dim") and not ratio.dim.is_dimensionless:
         raise OptionError(field, f"{value} is not a time", fix)
-    try:
-        found = float(np.asarray(ratio).item())
-    except (TypeError, ValueError):
-        raise OptionError(field, f"{value} is not one number", fix) from None
+    if np.ndim(ratio):
+        raise OptionError(field, f"{value} is not one number", fix)
+    found = float(ratio)
     if not 0 < found < math.inf:
         raise OptionError(field, f"{value} is not a positive time", fix)
     return found
@@ -198,8 +198,9 @@ def _check(form: Form, substrate: Substrate) -> None:
 
 
 def _compiler_missing(target: str) -> bool:
-    tools = {"cython": ("g++",), "cpp_standalone": ("g++", "make")}.get(target, ())
-    return any(shutil.which(os.environ.get("CXX", tool) if tool == "g++" else tool) is None for tool in tools)
+    compiler, *_ = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    tools = {"cython": (compiler,), "cpp_standalone": (compiler, "make")}.get(target, ())
+    return any(shutil.which(tool) is None for tool in tools)
 
 
 def _writable(directory: str | os.PathLike[str]) -> str:

@@ -90,7 +90,7 @@ class Deployment:
             layout.size,
             _room(self.samples),
             int(layout.clamped.sum() + layout.readout.sum()),
-            _room(self.states) if self.states > 1 else 1,
+            _room(self.states),
             layout.source,
             layout.before,
             layout.forward.axon,

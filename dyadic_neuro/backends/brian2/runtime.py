@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import warnings
@@ -18,19 +19,39 @@ from dyadic_neuro.backends.brian2.circuit import Blueprint, build
 from dyadic_neuro.errors import SimulatorError
 from dyadic_neuro.network import Network
 
+_CACHE, _STOPS = "codegen.runtime.cython.cache_dir", "core.stop_on_keyboard_interrupt"
 _ALONE = threading.Lock()  # Brian2 has one active device and one running network in a process
 
 
 def imported() -> Any:  # noqa: ANN401
-    """Return the module brian2. Importing it turns warnings into log lines and changes `sys.excepthook`: both are put back."""
+    """Return the module brian2.
+
+    Importing it takes Ctrl-C, warnings and uncaught errors into its own hands: they are given back to the program.
+    """
     if "brian2" not in sys.modules:
-        hook, show = sys.excepthook, warnings.showwarning
-        with _quiet():
+        with _quiet(), _given_back():
             import_module("brian2")
+    return sys.modules["brian2"]
+
+
+@contextmanager
+def _given_back() -> Iterator[None]:
+    log = logging.getLogger("py.warnings")
+    hook, show, handlers = sys.excepthook, warnings.showwarning, list(log.handlers)
+    main = threading.current_thread() is threading.main_thread()
+    set_signal, interrupt = signal.signal, signal.getsignal(signal.SIGINT)
+    if not main:  # where no signal can be set, and Brian2 would fail by trying
+        signal.signal = lambda *_: None
+    try:
+        yield
+    finally:
+        signal.signal = set_signal
+        if main:
+            signal.signal(signal.SIGINT, interrupt)
         sys.excepthook = hook
         if warnings.showwarning is not show:
             logging.captureWarnings(capture=False)
-    return sys.modules["brian2"]
+        log.handlers[:] = handlers
 
 
 @contextmanager
@@ -84,14 +105,16 @@ class Runtime:
         brian2 = imported()
         devices: Any = sys.modules["brian2.devices.device"]  # as an attribute it is hidden by the active device
         with _ALONE, _quiet():
-            active, cache = devices.active_device, brian2.prefs["codegen.runtime.cython.cache_dir"]
+            active, before = devices.active_device, {name: brian2.prefs[name] for name in (_CACHE, _STOPS)}
             devices.active_device = devices.runtime_device
+            brian2.prefs[_STOPS] = False  # or a Ctrl-C would only end the run, half done, without a word
             if self._directory is not None:
-                brian2.prefs["codegen.runtime.cython.cache_dir"] = self._directory
+                brian2.prefs[_CACHE] = self._directory
             try:
                 yield brian2
             except brian2.BrianObjectException as error:
                 raise SimulatorError("brian2", str(error.__cause__ or error), "see Brian2's words") from error
             finally:
                 devices.active_device = active
-                brian2.prefs["codegen.runtime.cython.cache_dir"] = cache
+                for name, value in before.items():
+                    brian2.prefs[name] = value

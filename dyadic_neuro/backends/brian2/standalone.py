@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -33,7 +33,8 @@ BLUEPRINT = "blueprint.pickle"
 _COMPILE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from dyadic_neuro.backends.brian2.compiler import main; main()"
 )
-_LEARNED = ("forward.w", "backward.w", "neurons.bias")  # what a run changes of what it was given
+_MOVES = ("axons.arrived", "neurons.drive", "neurons.back")  # what a run changes of what it may have been given
+_LEARNED = ("forward.w", "backward.w", "neurons.bias")  # ... and changes if it learns
 _TAIL = 2000  # characters of what a compiler or program said, in an error
 
 
@@ -41,13 +42,14 @@ class Standalone:
     """A circuit as a program of its own."""
 
     def __init__(self, blueprint: Blueprint, directory: str | None) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="dyadic_brian2_")
+        self._temporary = tempfile.mkdtemp(prefix="dyadic_brian2_")
+        self._removed = weakref.finalize(self, _by_owner, os.getpid(), shutil.rmtree, self._temporary, ignore_errors=True)
         key = sha256(f"{blueprint.key} {_texts()}".encode()).hexdigest()[:16]
-        self._folder = Path(self._temporary.name if directory is None else directory) / f"circuit_{key}"
+        self._folder = Path(self._temporary if directory is None else directory) / f"circuit_{key}"
         if not (self._folder / MANIFEST).exists():
             self._compile(blueprint)
         self._types: dict[str, str] = json.loads((self._folder / MANIFEST).read_text())
-        self._words = Path(self._temporary.name) / "stderr"
+        self._words = Path(self._temporary) / "stderr"
         self._alone = threading.Lock()
         self._program: subprocess.Popen[bytes] | None = None
         self._owner = 0
@@ -100,9 +102,8 @@ class Standalone:
         program.stdin.flush()
         if program.stdout.readline() != b"done\n":
             raise ValueError
-        if np.any(values["conductor.rate"]):
-            for name in _LEARNED:
-                self._given.pop(name, None)
+        for name in _MOVES + (_LEARNED if np.any(values["conductor.rate"]) else ()):
+            self._given.pop(name, None)
         found = {"origin": np.array(0)}
         for name in wanted:
             program.stdin.write(f"get {name}\n".encode())
@@ -124,7 +125,7 @@ class Standalone:
                     stderr=words,
                     start_new_session=True,  # a Ctrl-C at the terminal reaches this process only
                 )
-            weakref.finalize(self, _kill, self._program)
+            weakref.finalize(self, _by_owner, os.getpid(), _kill, self._program)
         return self._program
 
     def _end(self) -> int | None:
@@ -138,8 +139,7 @@ class Standalone:
         """End the program, and remove what is temporary."""
         with self._alone:
             self._end()
-        if self._owner in (0, os.getpid()):
-            self._temporary.cleanup()
+        self._removed()
 
 
 @cache
@@ -149,6 +149,12 @@ def _texts() -> str:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _by_owner(owner: int, end: Callable[..., object], *arguments: object, **options: object) -> None:
+    """Give something back, if this is the process that has it: after a fork, the other one goes on with it."""
+    if os.getpid() == owner:
+        end(*arguments, **options)
 
 
 def _kill(program: subprocess.Popen[bytes]) -> int:

@@ -46,7 +46,7 @@ _VERSION = 1  # of what `measure` returns: a journal of another one is not gone 
 
 
 def depth_sweep(
-    depths: Sequence[int] = DEPTHS, alphas: Sequence[float] = (1.0, 0.1), seeds: Sequence[int] = SEEDS
+    depths: Sequence[int] = DEPTHS, alphas: Sequence[float] = (1.0, 0.5, 0.1), seeds: Sequence[int] = SEEDS
 ) -> list[Point]:
     """Return ideal circuits of these depths."""
     return [Point(sweep="depth", depth=d, alpha=a, seed=s) for d, a, s in product(depths, alphas, seeds)]

@@ -137,10 +137,11 @@ def _mismatch(rows: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def _refused(rows: Any) -> Iterator[str]:  # noqa: ANN401
-    for reason, chosen in rows.groupby("reason", sort=False):
-        one = chosen.iloc[0]
-        point = f"a mismatch of {100 * one['spread']:g} %, alpha = {one['alpha']:g}, depth {one['depth']}, seed {one['seed']}"
-        yield f"Not run ({point}): {reason}."
+    refused = rows[rows["reason"].notna()]
+    for (spread, alpha, depth), chosen in refused.groupby(["spread", "alpha", "depth"], sort=False):
+        seeds = chosen["seed"].nunique()
+        point = f"a mismatch of {100 * spread:g} %, alpha = {alpha:g}, depth {depth}; {seeds} {'seed' if seeds == 1 else 'seeds'}"
+        yield f"Not run ({point}): {chosen['reason'].iloc[0]}."
 
 
 def _noise(rows: Any) -> Iterator[str]:  # noqa: ANN401
