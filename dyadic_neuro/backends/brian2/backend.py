@@ -45,7 +45,9 @@ class Brian2:
     Brian2 keeps them, and standalone programs go when the backend does.
 
     A circuit is compiled once for a backend object: keep the object, and it serves every sample, weight and schedule. On
-    Cython it is one text for all networks. Samples are presented one after the other.
+    Cython it is one text for all networks, which the very first run compiles (about a minute). Samples are presented one after
+    the other. `trace.gradients` are what synapses read in the last step; with rk2 and rk4 that is in its last stage, which
+    differs from `gradients_at` until the circuit has settled.
 
     Raises OptionError, UnknownNameError and FileError.
     """

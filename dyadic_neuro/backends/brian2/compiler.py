@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
 import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,13 @@ from dyadic_neuro.backends.brian2 import program
 from dyadic_neuro.backends.brian2.circuit import build
 from dyadic_neuro.backends.brian2.standalone import BLUEPRINT, MANIFEST
 
-_PR_SET_PDEATHSIG = 1
+_GLANCE_S = 0.2
 
 
 def main() -> None:
     """Build the program that the blueprint in the folder describes, and write down the type of each of its variables."""
     work = Path(sys.argv[1])
-    if sys.platform == "linux":  # nothing is left to do once nobody waits for it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     blueprint = pickle.loads((work / BLUEPRINT).read_bytes())  # noqa: S301  (written by the parent a moment ago)
     tempfile.tempdir = str(work)  # for Brian2's logs, which it leaves behind when something fails
     import brian2
@@ -53,3 +53,10 @@ def main() -> None:
     )
     device.build(directory=str(work), compile=True, run=False)
     (work / MANIFEST).write_text(json.dumps({name: np.dtype(variable.dtype).str for name, variable in own.items()}))
+
+
+def _end_with(parent: int) -> None:
+    """Once nobody waits for the program any more, end this process and the compilers that it has started."""
+    while os.getppid() == parent:
+        time.sleep(_GLANCE_S)
+    os.killpg(0, signal.SIGKILL)  # its own session, with `make` and all below

@@ -20,6 +20,7 @@ from dyadic_neuro.errors import SimulatorError
 from dyadic_neuro.network import Network
 
 _CACHE, _STOPS = "codegen.runtime.cython.cache_dir", "core.stop_on_keyboard_interrupt"
+_IMPORTING = threading.Lock()
 _ALONE = threading.Lock()  # Brian2 has one active device and one running network in a process
 
 
@@ -28,10 +29,11 @@ def imported() -> Any:  # noqa: ANN401
 
     Importing it takes Ctrl-C, warnings and uncaught errors into its own hands: they are given back to the program.
     """
-    if "brian2" not in sys.modules:
+    with _IMPORTING:
+        if "brian2" in sys.modules:
+            return import_module("brian2")  # which waits, if another thread is at it
         with _quiet(), _given_back():
-            import_module("brian2")
-    return sys.modules["brian2"]
+            return import_module("brian2")
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class Standalone:
         try:
             (work / BLUEPRINT).write_bytes(pickle.dumps(blueprint))
             path = json.dumps([entry or os.getcwd() for entry in sys.path])
-            code, said = _run_to_end([sys.executable, "-I", "-c", _COMPILE, path, str(work)], work)
+            code, said = _run_to_end([sys.executable, "-I", "-c", _COMPILE, path, str(work), str(os.getpid())], work)
             if code != 0 or not (work / MANIFEST).exists():
                 raise SimulatorError("brian2", f"the circuit could not be compiled:\n{said[-_TAIL:]}", "see the compiler's words")
             try:
