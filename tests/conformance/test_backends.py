@@ -1,12 +1,25 @@
 """Every backend of this repository, held to every case of the suite that is shipped for all."""
 
+import os
+import warnings
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
 import dyadic_neuro as dn
 from dyadic_neuro.backends.base import available, resolve
+from dyadic_neuro.backends.brian2 import Brian2
+from dyadic_neuro.backends.brian2.runtime import imported
+from dyadic_neuro.errors import MissingExtraError
 from dyadic_neuro.testing import conformance
+
+if find_spec("brian2") is not None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a parser that Brian2 uses, by names that the parser deprecates
+        imported()
+pytestmark = pytest.mark.filterwarnings(r"ignore:'\w+' deprecated - use:DeprecationWarning")
 
 
 def small_cores():
@@ -15,16 +28,38 @@ def small_cores():
     return replace(chip, limits=replace(chip.limits, neurons=replace(chip.limits.neurons, value=16)))
 
 
-BACKENDS = {name: lambda name=name: resolve(name) for name in sorted(available())} | {
-    "chip, layer by layer": lambda: dn.backends.MappedChip(fast=True),
-    "chip, small cores": lambda: dn.backends.MappedChip(chip=small_cores()),
+def shared_programs(folders):
+    """Return Brian2's standalone backend with a folder for its programs that all workers of this run share."""
+    base = folders.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Brian2(target="cpp_standalone", directory=base / "circuits")
+
+
+BACKENDS = {name: lambda _, name=name: resolve(name) for name in sorted(available())} | {
+    "brian2-standalone": shared_programs,
+    "chip, layer by layer": lambda _: dn.backends.MappedChip(fast=True),
+    "chip, small cores": lambda _: dn.backends.MappedChip(chip=small_cores()),
 }
+COMPILED = {"brian2", "brian2-standalone"}  # the first case that needs a circuit waits for its compilation, a minute on Cython
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.timeout(400) if name in COMPILED else ()) for name in BACKENDS],
+)
+def backend(request, tmp_path_factory):
+    """One object for all cases, which keeps what it has compiled."""
+    try:
+        made = resolve(BACKENDS[request.param](tmp_path_factory))
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    with closing(made) if hasattr(made, "close") else nullcontext():
+        yield made
 
 
 @pytest.mark.parametrize("case", [case.name for case in conformance.CASES])
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_backend_keeps_the_law(backend, case):
-    (result,) = conformance.check(BACKENDS[backend](), only=[case])
+    (result,) = conformance.check(backend, only=[case])
     if result.verdict == "unsupported":
         assert result.reason
     else:
