@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -196,7 +197,9 @@ def check_alpha(alpha: float | None, own: float) -> float:
         raise OptionError(
             "alpha", f"{alpha!r} is outside (0, 2), where a step is stable", "use 1 for exact unit steps, or less for slower ones"
         )
-    if own not in (1.0, alpha):
+    if math.isclose(own, alpha, rel_tol=1e-12):
+        return own  # the same quotient of other times
+    if own != 1.0:
         raise OptionError(
             "alpha",
             f"{alpha} contradicts the backend's own dt / tau = {own}",

@@ -19,6 +19,7 @@ Pace = float | Array
 _HALVES = ("potential", "sensitivity")
 _STABLE_BELOW = 2.0  # (1 - pace) is the eigenvalue of a unit's step, so |1 - pace| < 1
 _LARGEST_SEED = 2**31 - 1
+_WIDEST = 10.0  # spread of time constants: more is hardly what somebody meant
 _LONGEST = 10**9  # steps of a delay: no run gets to see the end of it
 
 
@@ -64,6 +65,10 @@ class Substrate:
         Both time constants of every neuron are drawn independently, log-normal with mean 1 and standard deviation `spread`.
         Raises OptionError.
         """
+        if not isinstance(network, Network):
+            raise OptionError("network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...)")
+        if _number("spread", spread) > _WIDEST:
+            raise OptionError("spread", f"{spread} is beyond {_WIDEST:g} times the mean", "give it as a part of 1: 0.1 is 10 %")
         sigma = math.sqrt(math.log1p(_number("spread", spread) ** 2))
         rng = np.random.default_rng(_seed(seed))
         drawn = {p.name: tuple(rng.lognormal(-0.5 * sigma**2, sigma, (2, p.size))) for p in network.dynamic}

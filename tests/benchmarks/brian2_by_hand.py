@@ -6,7 +6,9 @@ tanh populations with a squared error, one sample, cpp_standalone, nothing recor
 - both: one Synapses a pair of populations for both directions, phi and phi' worked out at each synapse
 - stored: the same, with the rate and phi' worked out once a neuron
 - parted: the same, and nothing sent back to the input, which has no sensitivity
-- fused: all neurons one group, one Synapses for each direction, the clamped input a group of its own
+- fused: all neurons one group, one Synapses for both directions, the clamped input a group of its own
+- held: the same, and what the input causes is summed once a sample (every 2D steps), in a group with a clock of its own
+- read: the same, and every synapse reads its gradient once a sample
 """
 
 import json
@@ -18,7 +20,7 @@ from itertools import pairwise
 
 import brian2
 import numpy as np
-from brian2 import NeuronGroup, Synapses, ms
+from brian2 import NeuronGroup, Synapses, linked_var, ms
 
 NEURON = """
 dm/dt = (drive + bias - m)/tau : 1
@@ -54,28 +56,35 @@ def chain(sizes, *, stored, to_input):
     return [*groups, *objects]
 
 
-def fused(sizes):
-    """One group for all neurons but the input's, one Synapses for each direction."""
+def fused(sizes, *, held=False, read=False):
+    """One group for all neurons but the input's, one Synapses for both directions."""
     space, (first, *rest) = {"tau": 10 * ms}, sizes
     last, total = rest[-1], sum(rest)
-    text = NEURON.replace("error", "back*slope + is_last*(m - y)") + "r : 1\nslope : 1\nis_last : 1 (constant)\nx_drive : 1\n"
+    text = NEURON.replace("error", "back*slope + is_last*(m - y)") + "r : 1\nslope : 1\nis_last : 1 (constant)\nx_drive : 1"
+    text += " (linked)\n" if held else "\n"
     neurons = NeuronGroup(total, text.replace("(drive +", "(drive + x_drive +"), method="euler", namespace=space, dt=10 * ms)
     neurons.run_regularly("r = tanh(m)\nslope = 1 - r**2", when="groups", order=-3)
     neurons.is_last[total - last :] = 1
-    given = NeuronGroup(first, "r : 1", dt=10 * ms)
-    from_input = Synapses(given, neurons, "w : 1\nx_drive_post = w*r_pre : 1 (summed)", dt=10 * ms)
+    step = 2 * len(rest) * 10 * ms if held else 10 * ms
+    given = NeuronGroup(first, "r : 1", dt=step)
+    relay = NeuronGroup(rest[0] + 1, "x_drive : 1\ns : 1", dt=step) if held else neurons  # its last cell stays 0
+    from_input = Synapses(given, relay, "w : 1\ng : 1\nx_drive_post = w*r_pre : 1 (summed)", dt=step)
     from_input.connect(i=np.repeat(np.arange(first), rest[0]), j=np.tile(np.arange(rest[0]), first))
+    if held:
+        neurons.x_drive = linked_var(relay, "x_drive", index=np.minimum(np.arange(total), rest[0]))
     starts = np.cumsum([0, *rest])
     pairs = [(np.arange(a, b), np.arange(b, c)) for a, b, c in zip(starts[:-2], starts[1:-1], starts[2:], strict=True)]
     pre = np.concatenate([np.repeat(a, len(b)) for a, b in pairs])
     post = np.concatenate([np.tile(b, len(a)) for a, b in pairs])
     synapses = Synapses(
-        neurons, neurons, "w : 1\ndrive_post = w*r_pre : 1 (summed)\nback_pre = w*s_post : 1 (summed)", dt=10 * ms
+        neurons, neurons, "w : 1\ng : 1\ndrive_post = w*r_pre : 1 (summed)\nback_pre = w*s_post : 1 (summed)", dt=10 * ms
     )
     synapses.connect(i=pre, j=post)
     for made in (from_input, synapses):
         made.w = "0.01*sin(1.0*i*j)"
-    return [neurons, given, from_input, synapses]
+        if read:
+            made.run_regularly("g = s_post*r_pre", dt=step, when="end")
+    return [neurons, given, from_input, synapses, *([relay] if held else [])]
 
 
 FORMULATIONS = {
@@ -83,6 +92,8 @@ FORMULATIONS = {
     "stored": lambda sizes: chain(sizes, stored=True, to_input=True),
     "parted": lambda sizes: chain(sizes, stored=True, to_input=False),
     "fused": fused,
+    "held": lambda sizes: fused(sizes, held=True),
+    "read": lambda sizes: fused(sizes, held=True, read=True),
 }
 
 

@@ -51,7 +51,7 @@ def test_times_have_units(field, value, says):
 
 
 @pytest.mark.parametrize("dt", [20 * ms, 20.001 * ms, 1 * second])
-@pytest.mark.parametrize("method", ["euler", "rk4", "exponential_euler"])
+@pytest.mark.parametrize("method", ["euler", "rk4"])
 def test_a_step_of_two_tau_is_unstable(dt, method):
     with pytest.raises(OptionError, match="unstable") as caught:
         Brian2(10 * ms, dt, "numpy", method=method)
@@ -135,7 +135,7 @@ def test_a_wavefront_moves_one_half_at_a_time(options):
         dn.relax(NETWORK, X, Y, backend=Brian2(target="numpy", **options), schedule="wavefront")
     assert caught.value.field == "schedule"
     with pytest.raises(OptionError, match="wavefront"):
-        dn.train(NETWORK, (X, Y), backend=Brian2(target="numpy", **options), schedule="wavefront")
+        dn.train(NETWORK, (X, Y), backend=Brian2(target="numpy", **options), schedule="wavefront", window=4)
 
 
 def test_an_alpha_beside_the_backend_s_own():

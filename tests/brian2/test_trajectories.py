@@ -1,6 +1,5 @@
 """Every state at every step is the reference's: on every target, at any step size, on any substrate, in either coordinates."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -84,15 +83,6 @@ def test_a_noisy_wavefront_is_the_reference_s(backend, apart, network, seed):
     options = {"schedule": "wavefront", "initial": networks.state(network, seed, 2)}
     found = dn.relax(network, x, y, backend=backend(substrate=substrate), **options)
     assert apart(found, dn.relax(network, x, y, backend=Reference(substrate), **options)) <= EXACT
-
-
-@FEWER
-@given(NETWORKS, SEEDS, st.floats(0.05, 1.9))
-def test_exponential_steps_are_euler_s_of_another_size(backend, apart, network, seed, h):
-    x, y = networks.batch(network, seed, 2)
-    initial = networks.state(network, seed, 2)
-    found = dn.relax(network, x, y, backend=backend(alpha=h, method="exponential_euler"), steps=STEPS, initial=initial)
-    assert apart(found, dn.relax(network, x, y, alpha=1 - math.exp(-h), steps=STEPS, initial=initial)) <= EXACT
 
 
 @FEWER

@@ -7,6 +7,7 @@ and weights read their factors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import sha256
@@ -20,13 +21,16 @@ from dyadic_neuro.backends.brian2.equations import Form
 from dyadic_neuro.backends.brian2.functions import functions
 from dyadic_neuro.network import Network
 
+_SLOTS = ["start", "groups", "thresholds", "synapses", "resets", "end"]  # Brian2's own, which a user's preferences may change
+
 
 @dataclass(frozen=True, eq=False)
 class Blueprint:
     """All that a circuit is built from, and what may not change without building another.
 
     `dt_s` is a step of the clock in seconds. `samples` and `states` are how many samples can be given in a run, and how many
-    of them begin from a state of their own; a sample has `clamps` values. `source` ... `readout` are those of the layout.
+    of them begin from a state of their own; a sample has `clamps` values. `synapses` are the axons and the neurons that those
+    of each way join, the other arrays those of the layout.
     """
 
     form: Form
@@ -38,19 +42,17 @@ class Blueprint:
     states: int
     source: Array
     before: Array
-    forward_axon: Array
-    forward_neuron: Array
-    backward_axon: Array
-    backward_neuron: Array
+    synapses: Mapping[str, tuple[Array, Array]]
     readout: Array
 
     @cached_property
     def key(self) -> str:
         """A hash of everything: two blueprints of one circuit have the same."""
         digest = sha256()
-        for field in fields(self):
-            part = getattr(self, field.name)
-            digest.update(f"{field.name} {part.shape if isinstance(part, np.ndarray) else part}".encode())
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "synapses"}
+        parts |= {f"{way} {end}": ends[end] for way, ends in self.synapses.items() for end in (0, 1)}
+        for name, part in parts.items():
+            digest.update(f"{name} {part.shape if isinstance(part, np.ndarray) else part}".encode())
             digest.update(part.tobytes() if isinstance(part, np.ndarray) else b"")
         return digest.hexdigest()[:16]
 
@@ -98,12 +100,8 @@ def build(blueprint: Blueprint, network: Network | None, code_class: Any = None)
 
     axons = _axons(brian2, blueprint, group, neurons, conductor, runs)
     objects = {"conductor": conductor, "given": given, "starts": starts, "neurons": neurons, "axons": axons}
-    for name, sum_name, factor, pre, post in (
-        ("forward", "drive", "s", blueprint.forward_axon, blueprint.forward_neuron),
-        ("backward", "back", "r", blueprint.backward_axon, blueprint.backward_neuron),
-    ):
-        if len(pre):
-            objects[name] = _synapses(brian2, form, (name, sum_name, factor), axons, neurons, (pre, post), options)
+    for way, ends in blueprint.synapses.items():
+        objects[way] = _synapses(brian2, form, way, axons, neurons, ends, options)
     if form.softmax:
         readout = blueprint.readout
         # before `drive` and `back`, which need nothing of it
@@ -113,12 +111,15 @@ def build(blueprint: Blueprint, network: Network | None, code_class: Any = None)
     objects["recorder"] = brian2.EventMonitor(neurons, "noted", ["u", "s", "u_before"], name="dyadic_recorder", **runs)
     if form.events:
         objects["events"] = brian2.EventMonitor(axons, "moved", name="dyadic_events", **runs)
-    return brian2.Network(*objects.values(), name="dyadic_circuit"), objects | {"clock": clock}
+    net = brian2.Network(*objects.values(), name="dyadic_circuit")
+    net.schedule = _SLOTS
+    return net, objects | {"clock": clock}
 
 
 def _axons(brian2: Any, blueprint: Blueprint, group: Any, neurons: Any, conductor: Any, runs: dict[str, Any]) -> Any:  # noqa: ANN401
     form = blueprint.form
-    events = {"read": equations.READ} | ({"moved": equations.MOVED} if form.events else {})
+    delivery = {"moved": equations.MOVED} if form.events else {"feeds": equations.FEEDS}
+    events = {"read": equations.READ} | delivery
     axons = group(len(blueprint.source), equations.axons(form), "axons", events=events)
     for name in equations.AXON_LINKS:
         setattr(axons, name, brian2.linked_var(conductor, name))
@@ -128,9 +129,10 @@ def _axons(brian2: Any, blueprint: Blueprint, group: Any, neurons: Any, conducto
         axons.ahead = brian2.linked_var(axons, "arrived", index=blueprint.before)
     for order, code in enumerate(equations.transport(form), 3):
         axons.run_regularly(code, when="start", order=order, **runs)
+    for event in delivery:
+        # it arrives before the neurons move: a hop costs one step, as by sums
+        axons.set_event_schedule(event, when="before_groups", order=0)
     if form.events:
-        # an event arrives before the neurons move: a hop costs one step, as without events
-        axons.set_event_schedule("moved", when="before_groups", order=0)
         axons.run_on_event("moved", "arrived = shown", when="before_groups", order=2)
     return axons
 
@@ -138,14 +140,13 @@ def _axons(brian2: Any, blueprint: Blueprint, group: Any, neurons: Any, conducto
 def _synapses(
     brian2: Any,  # noqa: ANN401
     form: Form,
-    names: tuple[str, str, str],
+    way: str,
     axons: Any,  # noqa: ANN401
     neurons: Any,  # noqa: ANN401
     ends: tuple[Array, Array],
     options: dict[str, Any],
 ) -> Any:  # noqa: ANN401
-    name, sum_name, factor = names
-    text, on_event = equations.synapses(form, sum_name, factor)
+    text, on_event = equations.synapses(form, way)
     made = brian2.Synapses(
         axons,
         neurons,
@@ -153,12 +154,13 @@ def _synapses(
         on_pre=on_event,
         on_event={event: event for event in on_event},
         method="euler",
-        name=f"dyadic_{name}",
+        name=f"dyadic_{way}",
         **options,
     )
     made.connect(i=ends[0], j=ends[1])
-    if form.events:
-        made.moved.when, made.moved.order = "before_groups", 1
+    for event in on_event.keys() - {"read"}:
+        delivery = getattr(made, event)
+        delivery.when, delivery.order = "before_groups", 1
     if form.continuous:
         made.state_updater.order = 1  # the sensitivity of this step, as in the last step of a window
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.substrate import Substrate
 
+_ALWAYS = 2**31 - 1  # steps: what the input causes changes with its weights
 _FEWEST = 16  # samples that a circuit has room for at least; then powers of two, so that few circuits serve all batches
 
 
@@ -63,19 +63,24 @@ class Deployment:
 
     def __post_init__(self) -> None:
         form = self.setting.form
-        if self.schedule.kind == "wavefront" and (form.coordinates == "dyad" or form.method != "euler"):
-            problem = f"'wavefront' with method {form.method!r} in {form.coordinates} coordinates, which move at once"
-            raise OptionError("schedule", problem, "use 'free', or method='euler' and coordinates='potential'")
+        if self.schedule.kind == "wavefront" and (form.coordinates == "dyad" or form.method != "euler" or form.continuous):
+            problem = f"'wavefront' with {form.coordinates} coordinates, {form.method} and "
+            problem += f"{'continuous' if form.continuous else 'windowed'} plasticity, of which some move all the time"
+            raise OptionError("schedule", problem, "use 'free', or coordinates='potential', method='euler' and 'windowed'")
 
     @cached_property
     def delays(self) -> dict[str, tuple[int, int]]:
         """The (forward, backward) delay of each projection in steps."""
         return self.setting.substrate.delay_steps(self.network, self.alpha)
 
+    @property
+    def _longest_input_delay(self) -> int:
+        return max(self.delays[p.name][0] for p in self.network.outgoing[self.network.input])
+
     @cached_property
     def layout(self) -> Layout:
         """Where everything stands."""
-        return Layout.of(self.network, self.delays)
+        return Layout.of(self.network, self.delays, parted=not self.setting.form.events)
 
     @cached_property
     def blueprint(self) -> Blueprint:
@@ -93,10 +98,7 @@ class Deployment:
             _room(self.states),
             layout.source,
             layout.before,
-            layout.forward.axon,
-            layout.forward.neuron,
-            layout.backward.axon,
-            layout.backward.neuron,
+            {way: (copies.axon, copies.neuron) for way, copies in layout.copies.items()},
             np.flatnonzero(layout.readout),
         )
 
@@ -116,6 +118,7 @@ class Deployment:
         gather, substrate = layout.gather, self.setting.substrate
         sigma_u, sigma_s = substrate.noise
         found: dict[str, Any] = {
+            "conductor.feed": _ALWAYS if self.setting.form.continuous else 1 + self._longest_input_delay,
             "conductor.period": max(self.schedule.period, 1),
             "conductor.rate": 0.0,
             "conductor.before": 0,
@@ -138,11 +141,12 @@ class Deployment:
             "neurons.first_stride": np.full(size, size if self.states > 1 else 0),
             "axons.is_forward": layout.is_forward.astype(int),
             "axons.plastic": layout.plastic.astype(float),
-            "forward.w": layout.forward.flat({p.name: p for p in network.projections}, dtype),
+            "axons.from_input": layout.clamped[layout.source].astype(int),
         }
         found["neurons.tau_u"], found["neurons.tau_s"] = self._time_constants()
-        if layout.backward.names:
-            found["backward.w"] = layout.backward.flat(feedback, dtype)
+        forward = {p.name: p for p in network.projections}
+        for way, copies in layout.copies.items():
+            found[f"{way}.w"] = copies.flat(feedback if way == "backward" else forward, dtype)
         if blueprint.form.delayed:
             found["axons.first"] = layout.first.astype(int)
         if blueprint.form.events:
@@ -151,19 +155,15 @@ class Deployment:
 
     def _time_constants(self) -> list[Array]:
         """Return tau of every potential and every sensitivity in seconds; what is clamped has an endless one."""
-        exponential = self.setting.form.method == "exponential_euler"
-        own, found = self.setting.substrate.paces(self.network, self.alpha), []
-        for half in (0, 1):
-            # dt / tau, which has to be 1 to the last bit where units assign
-            paces = self.layout.gather({name: pair[half] for name, pair in own.items()})
-            ratios = paces / self.alpha * -math.log1p(-self.alpha) if exponential else paces
-            with np.errstate(divide="ignore"):
-                found.append(np.asarray(self.setting.dt_s / ratios))
-        return found
+        own = self.setting.substrate.paces(self.network, self.alpha)
+        # dt / tau, which has to be 1 to the last bit where units assign
+        paces = [self.layout.gather({name: pair[half] for name, pair in own.items()}) for half in (0, 1)]
+        with np.errstate(divide="ignore"):
+            return [np.asarray(self.setting.dt_s / pace) for pace in paces]
 
     def gradients(self, found: Mapping[str, Array]) -> dict[str, Array]:
         """Return what the synapses of the forward copies and the neurons have added up over all samples."""
-        parts = self.layout.forward.split(found["forward.g"])
+        parts = self._forward(found, "g")
         weights = {p.name: parts[p.name] for p in self.network.projections if p.plastic}
         biases = {
             f"{p.name}.bias": np.array(found["neurons.gradient"][self.layout.neurons[p.name]])
@@ -172,12 +172,17 @@ class Deployment:
         }
         return weights | biases
 
+    def _forward(self, found: Mapping[str, Array], variable: str) -> dict[str, Array]:
+        """Return a variable of the synapses of all forward copies, by projection."""
+        ways = [way for way in self.layout.copies if way != "backward"]
+        return {name: part for way in ways for name, part in self.layout.copies[way].split(found[f"{way}.{variable}"]).items()}
+
     def left(self, found: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array], State]:
         """Return the parameters, the W^T copies and the state that a run has left."""
         layout, network = self.layout, self.network
-        weights = layout.forward.split(found["forward.w"])
+        weights = self._forward(found, "w")
         biases = {f"{p.name}.bias": found["neurons.bias"][layout.neurons[p.name]] for p in network.dynamic if p.bias is not None}
-        copies = layout.backward.split(found["backward.w"]) if layout.backward.names else {}
+        copies = layout.copies["backward"].split(found["backward.w"]) if "backward" in layout.copies else {}
         state = [{p.name: found[f"neurons.{z}"][layout.neurons[p.name]][None] for p in network.dynamic} for z in ("u", "s")]
         return weights | biases, copies, State(*state)
 

@@ -1,11 +1,6 @@
-"""DESIGN section 2 as Brian2 equations, and the integrators that keep their promise on them.
+"""DESIGN section 2 as Brian2 equations: tau du/dt = F(u) - u, tau ds/dt = phi'(u) W^T s + dC/du - s.
 
-    tau du/dt = F(u) - u        tau ds/dt = phi'(u) W^T s + dC/du - s
-
-Brian2's own integrators treat sums over synapses as constant within a step, so that rk4, heun or exact are of first order
-here, without a warning. Ours are: `euler`, z + a (G - z) with a = dt / tau, which at a = 1 assigns; `exponential_euler`, the
-same with a = 1 - exp(-dt / tau), exact for constant drive; and `rk2`, `rk4`, which take the sums anew at every stage (a stage
-is a step of Brian2's clock) and so are of second and fourth order.
+No text here may hold a size, a name or a number of a network: it is compiled once for all of them.
 """
 
 from __future__ import annotations
@@ -14,56 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dyadic_neuro.errors import OptionError, UnknownNameError
+from dyadic_neuro.backends.brian2.integrators import INTEGRATORS, Integrator
 
 COORDINATES = ("potential", "dyad")
 
 
-@dataclass(frozen=True)
-class Integrator:
-    """A way to take a step: `weights` of the stages' slopes, and how far `ahead` the next stage looks, in steps.
-
-    `pace` is the part of the way to its target that a unit goes in a step of one stage, as an expression of dt / tau = `h`.
-    """
-
-    name: str
-    order: int
-    pace: str = ""
-    weights: tuple[float, ...] = (1.0,)
-    ahead: tuple[float, ...] = ()
-
-    @property
-    def stages(self) -> int:
-        """Steps of Brian2's clock in a step."""
-        return len(self.weights)
-
-
-INTEGRATORS = {
-    found.name: found
-    for found in (
-        Integrator("euler", 1, pace="{h}"),
-        Integrator("exponential_euler", 1, pace="(1 - exp(-{h}))"),
-        Integrator("rk2", 2, weights=(0.0, 1.0), ahead=(0.5, 0.0)),
-        Integrator("rk4", 4, weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6), ahead=(0.5, 0.5, 1.0, 0.0)),
-    )
-}
-_FIRST_ORDER = "holds what arrives over synapses constant within a step, so it is of first order here, whatever its name"
-_REFUSED = {
-    **dict.fromkeys(("exact", "linear", "independent"), _FIRST_ORDER),
-    **dict.fromkeys(("gsl", "gsl_rk2", "gsl_rk4", "gsl_rkf45", "gsl_rkck", "gsl_rk8pd"), _FIRST_ORDER),
-    "heun": "is euler to the last digit here: " + _FIRST_ORDER,
-    "milstein": "is euler to the last digit here: the noise is additive",
-}
-
-
-def integrator(name: object) -> Integrator:
-    """Return the integrator of this name. Raises OptionError for one that breaks its promise here, with the reason."""
-    if isinstance(name, str) and name in INTEGRATORS:
-        return INTEGRATORS[name]
-    if isinstance(name, str) and name in _REFUSED:
-        fix = "use 'rk4' for a higher order, 'euler' with dt = tau for unit steps"
-        raise OptionError("method", f"{name!r} {_REFUSED[name]}", fix)
-    raise UnknownNameError("method", f"{name!r} is no integrator", f"use one of {list(INTEGRATORS)}")
+WAYS = {"clamped": ("fed", "s"), "forward": ("drive", "s"), "backward": ("back", "r")}
+"""The synapses of each way: the sum that they add up to at their neuron, and the half of the dyad that they multiply with what
+arrived to get their gradient. Those of the clamped input have their own: what it causes stays the same as long as it is held."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +46,7 @@ period : integer (shared)
 batch : integer (shared)
 renew : integer (shared)
 by_step : integer (shared)
+feed : integer (shared)
 rate : 1 (shared)
 before : integer (shared)
 total : integer (shared)
@@ -105,6 +59,7 @@ tick : integer (shared)
 fresh : integer (shared)
 reset : integer (shared)
 fill : integer (shared)
+feeding : integer (shared)
 noting : integer (shared)
 last : integer (shared)
 keep : integer (shared)
@@ -127,6 +82,7 @@ tick = phase - (phase // period) * period + 1
 fresh = int(phase == 0 and stage == 0)
 reset = int(fresh == 1 and (sample == 0 or renew == 1))
 fill = reset * int(before == 0)
+feeding = int(phase < feed and stage == 0)
 last = int(phase == span - 1 and stage == {stages - 1})
 noting = int(last == 1 or (by_step == 1 and stage == {stages - 1}))
 keep = int(sample - (sample // batch) * batch > 0)
@@ -137,6 +93,7 @@ creep = rate / (batch * span * {stages})
 
 _NEURONS = """
 drive : 1
+fed : 1
 back : 1
 spread : 1
 u_before : 1
@@ -173,14 +130,15 @@ tick : integer (linked)
 fresh : integer (linked)
 reset : integer (linked)
 fill : integer (linked)
+feeding : integer (linked)
 noting : integer (linked)
 last : integer (linked)
 keep : integer (linked)
 gain : 1 (linked)
 creep : 1 (linked)
 """
-LINKS = ("sample", "draw", "stage", "tick", "fresh", "reset", "fill", "noting", "last", "keep", "gain", "creep")
-_F = "(drive + bias)"
+LINKS = ("sample", "draw", "stage", "tick", "fresh", "reset", "fill", "feeding", "noting", "last", "keep", "gain", "creep")
+_F = "(drive + fed + bias)"
 _G = "(slope * back + dyadic_error(u, y, spread, loss))"
 
 
@@ -227,18 +185,18 @@ def update(form: Form) -> Callable[[Any, Any, Any], str]:
     if form.noisy:
         lines += ["_xi_u = dyadic_gauss(seed, draw, 2 * i)", "_xi_s = dyadic_gauss(seed, draw, 2 * i + 1)"]
     for unit in _units(form):
-        lines += _one_stage(unit, found, noisy=form.noisy) if found.stages == 1 else _a_stage(unit, found)
+        lines += _one_stage(unit, noisy=form.noisy) if found.stages == 1 else _a_stage(unit, found)
     if form.coordinates == "dyad":
         lines += ["u = 0.5 * (z_plus + z_minus)", "s = z_plus - z_minus"]
     text = "\n".join(lines)
     return lambda _equations, _variables, _options: text
 
 
-def _one_stage(unit: _Unit, found: Integrator, *, noisy: bool) -> list[str]:
+def _one_stage(unit: _Unit, *, noisy: bool) -> list[str]:
     z = unit.name
     noise = f" + sqrt(2 * _pace_{z}) * {unit.noise.format('_xi_u', '_xi_s')}" if noisy else ""
     return [
-        f"_pace_{z} = {found.pace.format(h=f'(dt / {unit.tau})')} * int({unit.active})",
+        f"_pace_{z} = dt / {unit.tau} * int({unit.active})",
         # at pace 1 it assigns: z + (G - z) would keep rounding dirt of a huge old state, and a NaN for ever
         f"{z} = dyadic_pick(int(_pace_{z} == 1), _target_{z}, {z} + _pace_{z} * (_target_{z} - {z})){noise}",
     ]
@@ -277,6 +235,8 @@ def show(form: Form) -> str:
         lines += [f"z_{sign} = dyadic_pick(fresh, u {mark} 0.5 * s, z_{sign})" for sign, mark in (("plus", "+"), ("minus", "-"))]
     if form.events:
         lines += [f"{sum_} = dyadic_pick(fill, 0, {sum_})" for sum_ in ("drive", "back")]
+    else:
+        lines += ["fed = dyadic_pick(feeding, 0, fed)"]
     return "\n".join(lines)
 
 
@@ -294,10 +254,12 @@ def axons(form: Form) -> str:
     lines = [
         "arrived : 1",
         "is_forward : integer (constant)",
+        "from_input : integer (constant)",
         "plastic : 1 (constant)",
         "r_shown : 1 (linked)",
         "s_shown : 1 (linked)",
         "fill : integer (linked)",
+        "feeding : integer (linked)",
         "last : integer (linked)",
         "keep : integer (linked)",
         "gain : 1 (linked)",
@@ -310,7 +272,7 @@ def axons(form: Form) -> str:
     return "\n".join(lines)
 
 
-AXON_LINKS = ("fill", "last", "keep", "gain", "creep")
+AXON_LINKS = ("fill", "feeding", "last", "keep", "gain", "creep")
 
 
 def transport(form: Form) -> list[str]:
@@ -324,16 +286,15 @@ def transport(form: Form) -> list[str]:
     return [f"arrived = {shown}"]
 
 
+FEEDS = "feeding * from_input == 1"
+"""When an axon of the input delivers: at the start of a sample, as long as something may still be under way."""
 MOVED = "abs(shown - arrived) > threshold"
 """When an axon sends an event: its signal has moved away from what it last sent."""
 
 
-def synapses(form: Form, sum_name: str, factor: str) -> tuple[str, dict[str, str]]:
-    """Return the equations of the synapses of one direction, and what they do on events.
-
-    They add up to `sum_name` of their neuron; `factor` is the half of the dyad whose product with the arrived signal is the
-    gradient.
-    """
+def synapses(form: Form, way: str) -> tuple[str, dict[str, str]]:
+    """Return the equations of the synapses of one of the `WAYS`, and what they do on events."""
+    total, factor = WAYS[way]
     lines, on_event = ["w : 1", "g : 1"], {}
     read = [f"g = dyadic_pick(keep_pre, g, 0) + {factor}_post * arrived_pre"]
     if form.continuous:
@@ -342,12 +303,14 @@ def synapses(form: Form, sum_name: str, factor: str) -> tuple[str, dict[str, str
         read.append("w -= gain_pre * plastic_pre * g")
     if form.events:
         # the sum holds each arrived signal times its weight: it moves with the signal, and with the weight
-        lines.append("")
-        on_event["moved"] = f"{sum_name}_post += w * (shown_pre - arrived_pre)"
-        read.append(f"{sum_name}_post -= gain_pre * plastic_pre * g * arrived_pre")
+        on_event["moved"] = f"{total}_post += w * (shown_pre - arrived_pre)"
+        read.append(f"{total}_post -= gain_pre * plastic_pre * g * arrived_pre")
+    elif way == "clamped":
+        on_event["feeds"] = f"{total}_post += w * arrived_pre"
     else:
-        lines.append(f"{sum_name}_post = w * arrived_pre : 1 (summed)")
+        lines.append(f"{total}_post = w * arrived_pre : 1 (summed)")
     return "\n".join(lines), on_event | {"read": "\n".join(read)}
 
 
-SOFTMAX = "spread_post = exp(u_pre - u_post) : 1 (summed)"
+# within 80, beyond which no share is worth a digit: no exp can overflow, in single precision too
+SOFTMAX = "spread_post = exp(clip(u_pre - u_post, -80, 80)) : 1 (summed)"

@@ -48,7 +48,7 @@ _SLOPES = {
     " + 0.5 * v * (1.0 - t * t) * 0.7978845608028654 * (1.0 + 3.0 * 0.044715 * v * v); }",
     "sin": "return cos(u);",
 }
-# `spread` is the sum of exp(u_j - u_i) over the readout: its inverse is the softmax, and no exp can overflow to a wrong one
+# `spread` is the sum of exp(u_j - u_i) over the readout: its inverse is the softmax
 _ERRORS = {
     "squared_error": "return u - y;",
     "binary_cross_entropy": "return 0.5 * tanh(0.5 * u) + 0.5 - y;",

@@ -31,14 +31,14 @@ class Copies:
 
     def flat(self, copies: Mapping[str, Projection], dtype: np.dtype[Any]) -> Array:
         """Return the weights of the copies, one after the other, those of an axon together."""
-        parts = [copies[name].weights.T.ravel() for name in self.names]
-        return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
+        flat: Array = np.concatenate([copies[name].weights.T.ravel() for name in self.names])
+        return flat.astype(dtype)
 
     def split(self, values: Array) -> dict[str, Array]:
         """Return what `flat` has put together, by the name of the projection, in the shape of the weights."""
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
-        parts = np.split(values, ends) if self.names else []
-        return {n: np.array(v.reshape(s[::-1]).T) for n, v, s in zip(self.names, parts, self.shapes, strict=True)}
+        parts = zip(self.names, np.split(values, ends), self.shapes, strict=True)
+        return {name: np.array(part.reshape(shape[::-1]).T) for name, part, shape in parts}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,19 +58,24 @@ class Layout:
     is_forward: Array
     plastic: Array
     ends: Mapping[tuple[str, bool], slice]
-    forward: Copies
-    backward: Copies
+    copies: Mapping[str, Copies]
 
     @classmethod
-    def of(cls, network: Network, delays: Mapping[str, tuple[int, int]]) -> Layout:
-        """Return the layout; `delays` are in steps, (forward, backward) by projection."""
+    def of(cls, network: Network, delays: Mapping[str, tuple[int, int]], *, parted: bool) -> Layout:
+        """Return the layout; `delays` are in steps, (forward, backward) by projection.
+
+        `parted` gives the synapses of the clamped input a way of their own.
+        """
         offsets = np.cumsum([0, *(p.size for p in network.populations)]).tolist()
         neurons = {p.name: slice(a, b) for p, a, b in zip(network.populations, offsets[:-1], offsets[1:], strict=True)}
         cells = _Cells()
-        forward = cells.grow(network.projections, neurons, delays, is_forward=True)
-        backward = cells.grow(feedback_copies(network).items(), neurons, delays, is_forward=False)
+        ways: dict[str, list[tuple[str, Projection]]] = {"clamped": [], "forward": []}
+        for p in network.projections:
+            ways["clamped" if parted and p.source == network.input else "forward"].append((p.name, p))
+        ways["backward"] = list(feedback_copies(network).items())
+        copies = {way: cells.grow(part, neurons, delays, is_forward=way != "backward") for way, part in ways.items() if part}
         source, before, first, is_forward, plastic = cells.arrays()
-        return cls(network, neurons, source, before, first, is_forward, plastic, cells.ends, forward, backward)
+        return cls(network, neurons, source, before, first, is_forward, plastic, cells.ends, copies)
 
     @property
     def size(self) -> int:
@@ -112,7 +117,7 @@ class _Cells:
 
     def grow(
         self,
-        copies: Iterable[Projection] | Iterable[tuple[str, Projection]],
+        copies: Iterable[tuple[str, Projection]],
         neurons: Mapping[str, slice],
         delays: Mapping[str, tuple[int, int]],
         *,
@@ -120,8 +125,7 @@ class _Cells:
     ) -> Copies:
         """Let an axon grow from every neuron that some copy listens to, with synapses where it ends."""
         names, axons, targets, shapes = [], [], [], []
-        for found in copies:
-            name, copy = found if isinstance(found, tuple) else (found.name, found)
+        for name, copy in copies:
             end = self._axons(copy, neurons, delays.get(name, (0, 0))[not is_forward], is_forward=is_forward)
             self.ends[name, is_forward] = slice(int(end[0]), int(end[-1]) + 1)
             ends_on = neurons[copy.target].start + np.arange(copy.rows.start, copy.rows.stop)
@@ -129,8 +133,7 @@ class _Cells:
             shapes.append(copy.weights.shape)
             axons.append(end if copy.one_to_one else np.repeat(end, len(ends_on)))
             targets.append(ends_on if copy.one_to_one else np.tile(ends_on, len(end)))
-        empty = [np.zeros(0, np.int64)]
-        return Copies(tuple(names), np.concatenate(axons or empty), np.concatenate(targets or empty), tuple(shapes))
+        return Copies(tuple(names), np.concatenate(axons), np.concatenate(targets), tuple(shapes))
 
     def _axons(self, copy: Projection, neurons: Mapping[str, slice], delay: int, *, is_forward: bool) -> Array:
         """Add a row of cells for each neuron of the copy's source, and return the last cells."""

@@ -16,10 +16,14 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.brian2.circuit import Blueprint, build
-from dyadic_neuro.errors import SimulatorError
+from dyadic_neuro.errors import DyadicError, FileError, SimulatorError
 from dyadic_neuro.network import Network
 
-_CACHE, _STOPS = "codegen.runtime.cython.cache_dir", "core.stop_on_keyboard_interrupt"
+_CACHE = "codegen.runtime.cython.cache_dir"
+_PREFERENCES = {
+    "core.stop_on_keyboard_interrupt": False,  # or a Ctrl-C would only end the run, half done, without a word
+    "core.default_float_dtype": np.float64,  # of what has no type of its own
+}
 _IMPORTING = threading.Lock()
 _ALONE = threading.Lock()  # Brian2 has one active device and one running network in a process
 
@@ -107,16 +111,28 @@ class Runtime:
         brian2 = imported()
         devices: Any = sys.modules["brian2.devices.device"]  # as an attribute it is hidden by the active device
         with _ALONE, _quiet():
-            active, before = devices.active_device, {name: brian2.prefs[name] for name in (_CACHE, _STOPS)}
+            wanted = _PREFERENCES | ({} if self._directory is None else {_CACHE: self._directory})
+            active, before = devices.active_device, {name: brian2.prefs[name] for name in wanted}
             devices.active_device = devices.runtime_device
-            brian2.prefs[_STOPS] = False  # or a Ctrl-C would only end the run, half done, without a word
-            if self._directory is not None:
-                brian2.prefs[_CACHE] = self._directory
+            _prefer(brian2, wanted)
             try:
                 yield brian2
-            except brian2.BrianObjectException as error:
-                raise SimulatorError("brian2", str(error.__cause__ or error), "see Brian2's words") from error
+            except (brian2.BrianObjectException, OSError) as error:
+                raise _typed(error) from error
             finally:
                 devices.active_device = active
-                for name, value in before.items():
-                    brian2.prefs[name] = value
+                _prefer(brian2, before)
+
+
+def _prefer(brian2: Any, values: Mapping[str, Any]) -> None:  # noqa: ANN401
+    for name, value in values.items():
+        brian2.prefs[name] = value
+
+
+def _typed(error: Exception) -> DyadicError:
+    """Return what Brian2's error is to a user: a folder that cannot be written, or a failure of the simulator."""
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError):
+        fix = "name a folder of yours: Brian2(directory=...)"
+        return FileError("directory", f"cannot hold what Cython compiles ({cause})", fix)
+    return SimulatorError("brian2", str(cause), "see Brian2's words")

@@ -36,7 +36,8 @@ class Brian2Session(LocalSession):
             "conductor.by_step": int(order.by_step),
             "neurons.watched": (~circuit.layout.clamped).astype(int),
         }
-        found = circuit.run(self._start, values, batch * steps, ["recorder.u", "recorder.s", "neurons.gradient", "forward.g"])
+        wanted = ["recorder.u", "recorder.s", "neurons.gradient", *(f"{way}.g" for way in circuit.layout.copies)]
+        found = circuit.run(self._start, values, batch * steps, wanted)
         potentials, sensitivities = (circuit.recorded(found, name, batch) for name in ("u", "s"))
         if order.by_step:
             potentials = _after(order.initial.potentials, potentials)
@@ -68,8 +69,8 @@ class Brian2Session(LocalSession):
         circuit = Deployment(network, self._setting, order.schedule, order.alpha, samples, 1)
         feedback, state, done = dict(order.feedback), State.zero(network, 1), 0
         under_way: dict[str, Array] = {}  # in the axons, and what has arrived
-        wanted = ["recorder.u_before", "neurons.bias", "neurons.u", "neurons.s", *_UNDER_WAY, "forward.w"]
-        wanted += ["backward.w"] if feedback else []
+        wanted = ["recorder.u_before", "neurons.bias", "neurons.u", "neurons.s", *_UNDER_WAY]
+        wanted += [f"{way}.w" for way in circuit.layout.copies]
         for chosen in order.order:
             self.check_open()
             x, y = order.inputs[chosen.ravel()], order.targets[chosen.ravel()]

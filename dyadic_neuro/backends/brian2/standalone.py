@@ -26,7 +26,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.brian2.circuit import Blueprint
-from dyadic_neuro.errors import SimulatorError
+from dyadic_neuro.errors import FileError, SimulatorError
 
 MANIFEST = "manifest.json"
 BLUEPRINT = "blueprint.pickle"
@@ -34,7 +34,7 @@ _COMPILE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from dyadic_neuro.backends.brian2.compiler import main; main()"
 )
 _MOVES = ("axons.arrived", "neurons.drive", "neurons.back")  # what a run changes of what it may have been given
-_LEARNED = ("forward.w", "backward.w", "neurons.bias")  # ... and changes if it learns
+_LEARNED = ("clamped.w", "forward.w", "backward.w", "neurons.bias")  # ... and changes if it learns
 _TAIL = 2000  # characters of what a compiler or program said, in an error
 
 
@@ -42,22 +42,35 @@ class Standalone:
     """A circuit as a program of its own."""
 
     def __init__(self, blueprint: Blueprint, directory: str | None) -> None:
-        self._temporary = tempfile.mkdtemp(prefix="dyadic_brian2_")
-        self._removed = weakref.finalize(self, _by_owner, os.getpid(), shutil.rmtree, self._temporary, ignore_errors=True)
-        key = sha256(f"{blueprint.key} {_texts()}".encode()).hexdigest()[:16]
-        self._folder = Path(self._temporary if directory is None else directory) / f"circuit_{key}"
-        if not (self._folder / MANIFEST).exists():
-            self._compile(blueprint)
-        self._types: dict[str, str] = json.loads((self._folder / MANIFEST).read_text())
-        self._words = Path(self._temporary) / "stderr"
+        self._blueprint, self._directory = blueprint, directory
         self._alone = threading.Lock()
         self._program: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._given: dict[str, Array] = {}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Find the program, or let it be built. Raises SimulatorError and FileError."""
+        try:
+            temporary = tempfile.mkdtemp(prefix="dyadic_brian2_")
+        except OSError as error:
+            fix = "make room, or name another with the environment variable TMPDIR"
+            raise FileError("temporary folder", f"cannot hold a compiled circuit ({error})", fix) from None
+        self._removed = weakref.finalize(self, _by_owner, os.getpid(), shutil.rmtree, temporary, ignore_errors=True)
+        key = sha256(f"{self._blueprint.key} {_texts()}".encode()).hexdigest()[:16]
+        self._folder = Path(temporary if self._directory is None else self._directory) / f"circuit_{key}"
+        self._words = Path(temporary) / "stderr"
+        if not (self._folder / MANIFEST).exists():
+            self._compile(self._blueprint)
+        self._types: dict[str, str] = json.loads((self._folder / MANIFEST).read_text())
 
     def _compile(self, blueprint: Blueprint) -> None:
-        """Let another process build the program, and take it over whole or not at all. Raises SimulatorError."""
-        work = Path(tempfile.mkdtemp(prefix=".building_", dir=self._folder.parent))
+        """Let another process build the program, and take it over whole or not at all. Raises SimulatorError and FileError."""
+        try:
+            work = Path(tempfile.mkdtemp(prefix=".building_", dir=self._folder.parent))
+        except OSError as error:
+            fix = "name a folder of yours, and leave it there"
+            raise FileError(str(self._folder.parent), f"cannot hold compiled circuits ({error})", fix) from None
         try:
             (work / BLUEPRINT).write_bytes(pickle.dumps(blueprint))
             path = json.dumps([entry or os.getcwd() for entry in sys.path])
@@ -78,11 +91,15 @@ class Standalone:
         Raises SimulatorError if the program ends.
         """
         with self._alone:
+            if not ((self._folder / MANIFEST).exists() and self._words.parent.exists()):  # somebody has tidied up
+                self._end()
+                self._removed()
+                self._prepare()
             try:
                 return self._ordered({**values, "conductor.origin": 0}, steps, wanted)
             except (OSError, ValueError) as error:
                 code = self._end()
-                said = self._words.read_text(errors="replace")[-_TAIL:]
+                said = self._words.read_text(errors="replace")[-_TAIL:] if self._words.exists() else ""
                 raise SimulatorError("brian2", f"the program ended with {code}: {said}", "run again") from error
             except BaseException:
                 self._end()
