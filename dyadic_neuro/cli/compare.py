@@ -7,19 +7,18 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from dyadic_neuro import plotting
-from dyadic_neuro.backends.base import Backend, available, resolve
+from dyadic_neuro.backends.base import available
 from dyadic_neuro.cli.networks import network_of
 from dyadic_neuro.cli.shared import (
     ActivationName,
@@ -35,20 +34,16 @@ from dyadic_neuro.cli.shared import (
     stderr,
     stdout,
 )
+from dyadic_neuro.comparing import compare
 from dyadic_neuro.datasets import load
-from dyadic_neuro.errors import CheckpointError, MissingExtraError, OptionError, UnknownNameError
-from dyadic_neuro.network import Network
-from dyadic_neuro.relaxation import prepare
-from dyadic_neuro.studies import tables, timestep
+from dyadic_neuro.errors import OptionError, UnknownNameError
+from dyadic_neuro.studies import timestep
 from dyadic_neuro.studies.timestep import sweeps
 from dyadic_neuro.studies.timestep.points import Point
-from dyadic_neuro.studies.timestep.settling import check_alpha, check_plastic
-from dyadic_neuro.studies.timestep.words import answers
 
 JOURNAL = "journal.jsonl"
-SWEEPS = "sweeps.csv"
-FIGURES = {"approach.png": (), "settling.png": ("depth", "alpha"), "imperfections.png": ("mismatch", "noise", "delay", "window")}
-"""The figures, each with the sweeps that it needs some of."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @reported
@@ -88,53 +83,42 @@ def run(
     An interrupted run goes on from the journal when it is started again.
     """
     points = _points(sweep, full=full)
-    swept = {point.sweep for point in points}
-    figures = [name for name, needs in FIGURES.items() if not needs or swept.intersection(needs)]
     book = Path(out) / JOURNAL if journal is None else Path(journal)
-    _check_outputs(out, [*timestep.FILES, *([SWEEPS] if points else []), *figures], book, overwrite=overwrite)
     if jobs is not None and jobs < 1:
         raise OptionError("jobs", f"{jobs} is less than 1", "use 1 to sweep in this process")
     source = load(data)
     net = network_of(network, layers, activation, loss, seed, source)
     if not 1 <= samples <= len(source.inputs):
         raise OptionError("samples", f"{samples} is outside 1 .. {len(source.inputs)}", "ask for as many as the data has")
-    batch = (source.inputs[:samples], source.targets[:samples])
-    alphas = [check_alpha("alpha", value) for value in alpha or timestep.ALPHAS]
-    simulators = _simulators(backend)
-    prepare(net, *batch)  # raises now what would be wrong after the sweeps
-    check_plastic(net)
-    tables.write(out, {})  # makes the folder
-    show = False if as_json else None
     try:
-        table = _swept(points, book, jobs, overwrite=overwrite, show=show) if points else None
-        comparison = timestep.compare(net, batch, alphas=alphas, backends=simulators, samples=None, progress=show)
+        with _workers(os.cpu_count() or 1 if jobs is None else jobs) as executor:
+            result = compare(
+                net,
+                source,
+                alphas=alpha or timestep.ALPHAS,
+                backends=list(dict.fromkeys(backend or _ready())),
+                samples=samples,
+                sweeps=points,
+                out=out,
+                journal=book if points else None,
+                executor=executor,
+                overwrite=overwrite,
+                progress=False if as_json else None,
+            )
     except KeyboardInterrupt:
         if points:
             stderr.print(f"{book} keeps what is done: the same command goes on from there", highlight=False, markup=False)
         raise
-    if comparison.curves.empty:
-        raise next(iter(comparison.skipped.values()))
-    written = comparison.write(out, overwrite=overwrite)
-    written += tables.write(out, {SWEEPS: table} if points else {}, overwrite=overwrite)
-    one, many = f"{_described(net)} on {samples} samples of {source.name}", "tanh chains: medians of random networks"
-    drawings = {
-        "approach.png": partial(plotting.approach, comparison.curves, comparison.depth, one),
-        "settling.png": partial(plotting.settling_costs, table, many),
-        "imperfections.png": partial(plotting.imperfections, table, many),
-    }
-    for name in figures:
-        plotting.save(drawings[name](), Path(out) / name, overwrite=overwrite)
-        written.append(Path(out) / name)
     if journal is None:
         book.unlink(missing_ok=True)
-    said = answers(table, comparison)
-    files = [str(path) for path in written]
+    comparison, files = result.comparison, [str(path) for path in result.files]
     if as_json:
         skipped = [{"backend": name, "alpha": value, "reason": str(why)} for (name, value), why in comparison.skipped.items()]
-        print_json({"summary": _records(comparison.summary), "skipped": skipped, "answers": said, "files": files})
+        found = {"summary": _records(comparison.summary), "skipped": skipped, "answers": list(result.answers), "files": files}
+        print_json(found)
         return
     stdout.print(_table(comparison))
-    for sentence in said:
+    for sentence in result.answers:
         stdout.print(f"- {sentence}", highlight=False, markup=False)
     for path in files:
         stdout.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
@@ -151,56 +135,40 @@ def _points(names: list[str] | None, *, full: bool) -> list[Point]:
     return [point for name in dict.fromkeys(names or known) if name != "none" for point in known[name]()]
 
 
-def _check_outputs(folder: str, names: list[str], journal: Path, *, overwrite: bool) -> None:
-    """Raise what writing these files would raise, MissingExtraError, and OptionError for a journal that is one of them."""
-    missing = plotting.available()
-    if missing is not None:
-        raise MissingExtraError("matplotlib", "is not installed, and draws the figures", missing)
-    tables.need_pandas()
-    tables.check(folder, names, overwrite=overwrite)
-    if journal.absolute() in [(Path(folder) / name).absolute() for name in names]:
-        raise OptionError("journal", f"{str(journal)!r} is an output too", "give the journal another name")
-
-
-def _simulators(names: list[str] | None) -> dict[str, Backend]:
-    """Return the backends by name: by default the reference, and Brian2 where it is ready. Raises what `resolve` raises."""
+def _ready() -> list[str]:
+    """Return the backends that are compared by default: the reference, and Brian2 where it is ready."""
     states = available()
-    chosen = names or [name for name in ("reference", "brian2") if states.get(name, "absent") is None]
-    return {name: resolve(name) for name in chosen}
-
-
-def _swept(points: list[Point], journal: Path, jobs: int | None, *, overwrite: bool, show: bool | None) -> Any:  # noqa: ANN401
-    """Return the table of the points, going on from a journal of them. Raises as `sweeps.run`."""
-    with _workers(os.cpu_count() or 1 if jobs is None else jobs) as executor:
-        measured = partial(sweeps.run, points, journal=journal, executor=executor, progress=show)
-        try:
-            return measured()
-        except CheckpointError:
-            if not overwrite:
-                raise
-            return measured(overwrite=True)
+    return [name for name in ("reference", "brian2") if states.get(name, "absent") is None]
 
 
 @contextmanager
 def _workers(jobs: int) -> Iterator[Executor | None]:
-    """Give an executor of so many processes, none for one: a fresh Python each, which leaves an interrupt to this process."""
+    """Give an executor of so many processes, none for one."""
     if jobs == 1:
         yield None
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as executor:
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, so that it holds while a worker is starting too
-        try:
-            for _ in range(jobs):
-                executor.submit(os.getpid)  # starts a worker
-        finally:
-            signal.signal(signal.SIGINT, handler)
+    with _Processes(jobs) as executor:
         yield executor
 
 
-def _described(net: Network) -> str:
-    sizes = [net.population(name).size for name in net.order]
-    chain = net.depth == len(net.projections) == len(sizes) - 1
-    return "-".join(map(str, sizes)) if chain else f"{len(sizes)} populations of depth {net.depth}"
+class _Processes(ProcessPoolExecutor):
+    """Processes, each a fresh Python, that begin with the first task and leave an interrupt to this process."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs, multiprocessing.get_context("spawn"))
+        self._to_begin = jobs
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Begin if need be, and take a task."""
+        if self._to_begin:
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, so that it holds while a worker starts too
+            try:
+                for _ in range(self._to_begin):
+                    super().submit(os.getpid)  # starts a worker
+                self._to_begin = 0
+            finally:
+                signal.signal(signal.SIGINT, handler)
+        return super().submit(fn, *args, **kwargs)
 
 
 def _table(comparison: timestep.Comparison) -> Table:

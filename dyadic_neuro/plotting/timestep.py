@@ -39,7 +39,7 @@ def approach(curves: Table, depth: int, title: str = "") -> Figure:
     figure = new_figure(9.0, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     colors, backends = _colors(curves["alpha"]), list(curves["backend"].unique())
-    predicted = curves.drop_duplicates(["alpha", "step"])
+    predicted = curves.groupby(["alpha", "step"], as_index=False).first()  # of the backends that have the law
     for axes, across in ((left, "time"), (right, "step")):
         for (backend, alpha), curve in curves.groupby(["backend", "alpha"]):
             line = {"linewidth": 2.6, "zorder": 5} if alpha == 1 else {"linewidth": 1.8, "zorder": 4}
@@ -65,7 +65,9 @@ def approach(curves: Table, depth: int, title: str = "") -> Figure:
     _exact_below(left)
     figure.suptitle(title)
     _letters(figure)
-    keys: list[Any] = [*_alphas(colors), _key("measured"), _key("binomial law", linestyle="--", linewidth=1.2)]
+    keys: list[Any] = [*_alphas(colors), _key("measured")]
+    if predicted["predicted"].notna().any():
+        keys.append(_key("binomial law", linestyle="--", linewidth=1.2))
     keys.append(_key(r"Poisson law, $\alpha \to 0$", color="black", linestyle=":"))
     if len(backends) > 1:
         keys += [_key(plain(name), linestyle="none", marker=_MARKERS[i % len(_MARKERS)]) for i, name in enumerate(backends)]
@@ -107,7 +109,8 @@ def settling_costs(table: Table, title: str = "") -> Figure:
             _marks(below, rows, "depth", quantity, color=colors[alpha], marker="o", laws=_LAWS)
         below.set(xlabel="depth D", ylabel=label, title=f"to {_power(middle)}")
         _powers(below, over_depth["depth"], few=quantity == "time")
-    keys = [*_alphas(colors), *_tolerances(looks), _key("measured", linestyle="none", marker="o")]
+    drawn = {alpha: color for alpha, color in colors.items() if (over_depth["alpha"] == alpha).any()}
+    keys = [*_alphas(drawn), *_tolerances(looks), _key("measured", linestyle="none", marker="o")]
     keys += [_key("binomial law", linestyle="--"), _key("mixture of unit steps", linestyle=":")]
     axes[0, 2].set_axis_off()
     axes[0, 2].legend(handles=keys, loc="center", frameon=False, ncols=2)
@@ -117,53 +120,96 @@ def settling_costs(table: Table, title: str = "") -> Figure:
 
 
 def imperfections(table: Table, title: str = "") -> Figure:
-    """Return what mismatch, noise and delays of a circuit cost, and learning windows of other lengths than 2D.
+    """Return what mismatch, noise, delays and events of a circuit cost, and learning windows of other lengths than 2D.
 
-    `table` is one of `sweeps`; a sweep that is not in it leaves its panel empty. Marks are medians over the seeds, bars go
+    `table` is one of `sweeps`; a sweep that is not in it leaves its panels empty. Marks are medians over the seeds, bars go
     from the least to the most. Raises MissingExtraError.
     """
-    figure = new_figure(10.0, 6.4)
-    (error, time, noise), (delays, windows, rest) = figure.subplots(2, 3)
-    table = table.assign(percent=100 * table["spread"], correct=100 * table["accuracy"])
-    parts = {name: table[table["sweep"] == name] for name in ("mismatch", "noise", "delay", "window")}
-    circuits = table[table["sweep"].isin(("mismatch", "noise", "delay"))]
+    figure = new_figure(12.0, 6.4)
+    (error, time, noise, delays), (events, share, windows, rest) = figure.subplots(2, 4)
+    table = table.assign(percent=100 * table["spread"], correct=100 * table["accuracy"], sent=100 * table["share"])
+    parts = {name: table[table["sweep"] == name] for name in ("mismatch", "noise", "delay", "threshold", "window")}
+    circuits = table[table["sweep"].isin(("mismatch", "noise", "delay", "threshold"))]
     colors, looks = _colors(circuits["alpha"]), _looks(circuits)
-    largest = parts["mismatch"][parts["mismatch"]["alpha"] == parts["mismatch"]["alpha"].max()]
-    for alpha, rows in largest.assign(error_at_2d=largest["error_at_2d"].clip(lower=_FLOOR)).groupby("alpha"):
-        _marks(error, rows, "percent", "error_at_2d", color=colors[alpha], marker="o")
-    for (alpha, tolerance), rows in parts["mismatch"].groupby(["alpha", "tolerance"]):
-        _marks(time, rows, "percent", "time", color=colors[alpha], marker=looks[tolerance]["marker"])
+    _mismatch_panels(error, time, parts["mismatch"], colors, looks)
     for alpha, rows in parts["noise"].groupby("alpha"):
         _marks(noise, rows, "noise", "final_error", color=colors[alpha], marker="o")
     for (alpha, tolerance), rows in parts["delay"].groupby(["alpha", "tolerance"]):
         delays.plot(rows["predicted_steps"], rows["steps"], looks[tolerance]["marker"], color=colors[alpha], markersize=4)
     ends = parts["delay"]["predicted_steps"].agg(["min", "max"])
     delays.plot(ends, ends, "--", color=_GREY, linewidth=1.3)
-    _marks(windows, parts["window"], "window", "correct", color=BLUE, marker="o")
-    for depth in parts["window"]["depth"].unique():
-        windows.axvline(2 * depth, color=RED, linewidth=0.8, zorder=1)
-        windows.annotate(f"2D = {2 * depth}", (2 * depth, 0.03), (4, 0), ("data", "axes fraction"), "offset points", color=RED)
+    for alpha, rows in (
+        parts["threshold"].assign(final_error=parts["threshold"]["final_error"].clip(lower=_FLOOR)).groupby("alpha")
+    ):
+        _marks(events, rows, "threshold", "final_error", color=colors[alpha], marker="o")
+        _marks(share, rows, "threshold", "sent", color=colors[alpha], marker="o")
+    _window_panel(windows, parts["window"])
+    noise.set(title="noise", xlabel="noise (std of a free unit)", ylabel="noise floor of the gradient")
+    delays.set(title="delays", xlabel="predicted steps", ylabel="measured steps")
+    for axes in (noise, delays):
+        axes.set(xscale="log", yscale="log")
+    _exact_below(events)
+    for axes in (events, share):
+        _thresholds(axes, parts["threshold"]["threshold"])
+    events.set(title="events", xlabel="threshold of an event", ylabel="error of the gradient")
+    share.set(title="events", xlabel="threshold of an event", ylabel="messages (% of always sending)", ylim=(0, None))
+    panels = {
+        "mismatch": (error, time),
+        "noise": (noise,),
+        "delay": (delays,),
+        "threshold": (events, share),
+        "window": (windows,),
+    }
+    for name, drawn in panels.items():
+        for axes in drawn:
+            axes.grid(alpha=0.3)
+            measured = parts[name][parts[name]["reason"] == ""] if name == "threshold" else parts[name]
+            axes.set_visible(not measured.empty)
+    keys = [*_alphas(colors), *_tolerances(looks), _key("measured", linestyle="none", marker="o")]
+    keys += [_key("predicted", linestyle="--"), _key("unstable", linestyle="none", marker="x", color="black")]
+    rest.legend(handles=keys, loc="center", frameon=False)
+    rest.set_axis_off()
+    figure.suptitle(title)
+    _letters(figure)
+    return figure
+
+
+def _mismatch_panels(
+    error: Axes, time: Axes, rows: Table, colors: Mapping[float, Color], looks: Mapping[float, Mapping[str, str]]
+) -> None:
+    largest = rows[rows["alpha"] == rows["alpha"].max()]
+    for alpha, chosen in largest.assign(error_at_2d=largest["error_at_2d"].clip(lower=_FLOOR)).groupby("alpha"):
+        _marks(error, chosen, "percent", "error_at_2d", color=colors[alpha], marker="o")
+    for (alpha, tolerance), chosen in rows.groupby(["alpha", "tolerance"]):
+        _marks(time, chosen, "percent", "time", color=colors[alpha], marker=looks[tolerance]["marker"])
     refused = largest.loc[largest["error_at_2d"].isna(), "percent"].unique()
     error.plot(refused, np.ones(len(refused)), "x", color="black")
     _exact_below(error)
     error.set(title="mismatch", xlabel="spread of time constants (%)", ylabel="error of the gradient at 2D")
     time.set(title="mismatch", xlabel="spread of time constants (%)", ylabel=r"time / $\tau$", ylim=(0, None))
-    noise.set(title="noise", xlabel="noise (std of a free unit)", ylabel="noise floor of the gradient")
-    delays.set(title="delays", xlabel="predicted steps", ylabel="measured steps")
-    windows.set(title="learning window", xlabel="steps a batch is held", ylabel="test accuracy (%)")
-    for axes in (noise, delays):
-        axes.set(xscale="log", yscale="log")
-    for name, panels in (("mismatch", (error, time)), ("noise", (noise,)), ("delay", (delays,)), ("window", (windows,))):
-        for axes in panels:
-            axes.grid(alpha=0.3)
-            axes.set_visible(not parts[name].empty)
-    keys = [*_alphas(colors), *_tolerances(looks), _key("measured", linestyle="none", marker="o")]
-    keys += [_key("predicted", linestyle="--"), _key("unstable", linestyle="none", marker="x", color="black")]
-    rest.legend(handles=keys, loc="center", frameon=False, ncols=2)
-    rest.set_axis_off()
-    figure.suptitle(title)
-    _letters(figure)
-    return figure
+
+
+def _window_panel(axes: Axes, rows: Table) -> None:
+    _marks(axes, rows, "window", "correct", color=BLUE, marker="o")
+    for depth in rows["depth"].unique():
+        axes.axvline(2 * depth, color=RED, linewidth=0.8, zorder=1)
+        axes.annotate(f"2D = {2 * depth}", (2 * depth, 0.03), (4, 0), ("data", "axes fraction"), "offset points", color=RED)
+    seeds = rows["seed"].nunique()
+    title = f"digits, {'one seed' if seeds == 1 else f'{seeds} seeds'}"
+    axes.set(title=title, xlabel="steps a batch is held", ylabel="test accuracy (%)")
+
+
+def _thresholds(axes: Axes, values: Table) -> None:
+    """Give an axis of thresholds, logarithmic but for 0, which stands left of the others."""
+    from matplotlib.ticker import NullLocator
+
+    found = sorted(values.dropna().unique())
+    above = [value for value in found if value > 0]
+    if above:
+        axes.set_xscale("symlog", linthresh=above[0], linscale=0.5)
+        axes.set_xlim(-0.3 * above[0], 2 * above[-1])
+        axes.set_xticks(found, [f"{value:g}" if value == 0 else _power(value) for value in found])
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _marks(

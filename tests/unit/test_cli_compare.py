@@ -15,12 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 import dyadic_neuro as dn
-from dyadic_neuro import cli
+from dyadic_neuro import cli, comparing
 from dyadic_neuro.cli import compare
 from dyadic_neuro.network import Network
 from dyadic_neuro.population import Population
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.studies.journal import Journal
+from dyadic_neuro.studies.timestep import comparison
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("matplotlib", "pandas", "sklearn")), reason="the extra `study`"
@@ -161,27 +162,26 @@ def test_a_journal_of_other_points_is_kept_unless_it_may_go(small, tmp_path):
 
 
 def test_what_a_backend_cannot_run_is_told_and_an_error_if_it_is_all(small, tmp_path, monkeypatch):
-    why, found = dn.errors.OptionError("alpha", "is too large", "use less"), compare.timestep.compare
-
-    def some(*given, **options):
-        return replace(found(*given, **options), skipped={("slow", 1.5): why})
-
+    why, planned = dn.errors.OptionError("alpha", "is too large", "use less"), comparing.planned
     words = (*QUICK, "--data", small, "--layers", "3,4,2", "--sweep", "none")
-    monkeypatch.setattr(compare.timestep, "compare", some)
+
+    def plan(**other):
+        monkeypatch.setattr(
+            comparing,
+            "planned",
+            lambda *given, **options: replace(planned(*given, **options), skipped={("slow", 1.5): why}, **other),
+        )
+
+    plan()
     assert record(*words, "--out", tmp_path / "some")[1]["skipped"] == [{"backend": "slow", "alpha": 1.5, "reason": str(why)}]
-
-    def none(*given, **options):
-        done = some(*given, **options)
-        return replace(done, curves=done.curves.iloc[:0], summary=done.summary.iloc[:0])
-
-    monkeypatch.setattr(compare.timestep, "compare", none)
+    plan(tasks=())
     code, said = record(*words, "--out", tmp_path / "none")
     assert (code, said["error"]["problem"]) == (2, "is too large")
 
 
 def test_what_was_not_reached_is_null_in_json(small, tmp_path, monkeypatch):
-    found = compare.timestep.compare
-    monkeypatch.setattr(compare.timestep, "compare", lambda *given, **options: found(*given, **options, steps=3))
+    planned = comparing.planned
+    monkeypatch.setattr(comparing, "planned", lambda *given, **options: planned(*given, **options, steps=3))
     words = (*QUICK, "--data", small, "--layers", "3,4,2", "--sweep", "none")
     assert {row["steps"] for row in record(*words, "--out", tmp_path / "a")[1]["summary"]} == {None}
     assert "- (4)" in run(*words, "--out", tmp_path / "b").stdout
@@ -212,7 +212,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_is_named_with_its_fix_before_any_work(what, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare.timestep, "compare", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr(comparison, "settle", lambda *_, **__: pytest.fail("work was done"))
     monkeypatch.setattr(compare.sweeps, "measure", lambda *_, **__: pytest.fail("work was done"))
     before = (tmp_path / "small.npz").read_bytes()
     words, says = BAD[what]

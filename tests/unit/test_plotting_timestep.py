@@ -32,7 +32,9 @@ def table():
     ]
     rows = sweeps.run(points)
     trained = rows.iloc[:4].assign(what="training", sweep="window", window=[1, 4, 8, 8], accuracy=[0.3, 0.9, 0.9, 0.8], depth=2)
-    return __import__("pandas").concat([rows, trained])
+    driven = rows.iloc[:4].assign(sweep="threshold", threshold=[0.0, 1e-3, 1e-2, 1e-2], final_error=[1e-16, 1e-4, 0.1, 0.3])
+    driven = driven.assign(share=[0.9, 0.5, 0.3, 0.1], alpha=1.0)
+    return __import__("pandas").concat([rows, trained, driven])
 
 
 def words(figure):
@@ -106,6 +108,12 @@ def test_without_a_mixture_the_legend_has_none(comparison):
     assert "mixture of unit steps" not in words(plotting.approach(comparison.curves.assign(mixture=np.nan), comparison.depth))
 
 
+def test_steps_of_another_order_have_no_law_in_the_figure(comparison, tmp_path):
+    figure = plotting.approach(comparison.curves.assign(predicted=np.nan, mixture=np.nan), comparison.depth)
+    assert "binomial law" not in words(figure)
+    rendered(figure, tmp_path)
+
+
 def test_costs_are_medians_over_networks_with_bars_over_all(table, tmp_path):
     figure = plotting.settling_costs(table, "a title")
     steps_over_alpha, time_over_alpha, *over_depth = panels(figure)
@@ -145,7 +153,7 @@ def test_one_of_the_two_sweeps_is_enough(name, table, tmp_path):
 
 def test_imperfections_show_each_sweep(table, tmp_path):
     figure = plotting.imperfections(table, "a title")
-    error, time, noise, delays, windows = panels(figure)
+    error, time, noise, delays, events, share, windows = panels(figure)
     mismatch = table[table["sweep"] == "mismatch"]
     (drawn,) = marks(error)
     assert drawn.get_xdata().tolist() == [0, 10]
@@ -160,20 +168,42 @@ def test_imperfections_show_each_sweep(table, tmp_path):
     drawn = [line for line in marks(delays) if line.get_color() == figures.RED]
     assert sum(len(line.get_xdata()) for line in drawn) == len(unit)
     assert all(np.array_equal(line.get_xdata(), line.get_ydata()) for line in drawn)  # as predicted
+    assert marks(events)[0].get_xdata().tolist() == marks(share)[0].get_xdata().tolist() == [0, 1e-3, 1e-2]
+    assert marks(events)[0].get_ydata() == pytest.approx([1e-12, 1e-4, 0.2])  # exact: the floor of the axis
+    assert marks(share)[0].get_ydata() == pytest.approx([90, 50, 20])
+    assert all(axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 1e-2 for axes in (events, share))
     assert marks(windows)[0].get_ydata() == pytest.approx([30, 90, 85])
     assert "2D = 4" in words(windows)
     titles = [axes.get_title() for axes in panels(figure)]
-    assert titles == ["mismatch", "mismatch", "noise", "delays", "learning window"]
+    assert titles == ["mismatch", "mismatch", "noise", "delays", "events", "events", "digits, 2 seeds"]
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in panels(figure))
     rendered(figure, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "shown"), [("mismatch", 2), ("noise", 1), ("delay", 1), ("window", 1)])
+@pytest.mark.parametrize(("name", "shown"), [("mismatch", 2), ("noise", 1), ("delay", 1), ("threshold", 2), ("window", 1)])
 def test_a_sweep_that_was_not_run_has_no_panel(name, shown, table, tmp_path):
     figure = plotting.imperfections(table[table["sweep"] == name])
     assert len(panels(figure)) == shown
     assert panels(figure)[0].get_title(loc="left") == "(a)"
     rendered(figure, tmp_path)
+
+
+def test_events_that_were_not_run_have_no_panel(table):
+    refused = table.assign(reason=table["reason"].where(table["sweep"] != "threshold", "no Brian2"))
+    assert "events" not in [axes.get_title() for axes in panels(plotting.imperfections(refused))]
+
+
+def test_the_legend_of_costs_names_the_step_sizes_that_are_drawn(table):
+    named = words(plotting.settling_costs(table))
+    assert {r"$\alpha$ = 1", r"$\alpha$ = 0.5"} <= set(named)
+    assert not {r"$\alpha$ = 1.5", r"$\alpha$ = 0.2"} & set(named)
+
+
+def test_the_law_is_drawn_if_any_backend_has_it(comparison):
+    lawless = comparison.curves.assign(predicted=comparison.curves["predicted"].where(comparison.curves["backend"] != "one"))
+    for curves in (comparison.curves, lawless):
+        law = lines(plotting.approach(curves, comparison.depth).axes[1], "--")
+        assert all(np.isfinite(line.get_ydata()).all() for line in law)
 
 
 def test_a_step_size_has_one_colour_in_all_figures(comparison, table):

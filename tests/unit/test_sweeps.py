@@ -85,9 +85,46 @@ class TestPoint:
         (refused,) = measure(Point(alpha=0.5, backend="chip", **settings))
         assert "'chip' has no time constants" in refused["reason"]
 
+    def test_of_other_simulators_has_their_circuits(self):
+        pytest.importorskip("brian2", reason="the extra `brian2` is not installed")
+        for settings in ({"spread": 0.1, "alpha": 0.7}, {"delay": 2.0}):
+            one, other = (measure(Point(depth=2, width=3, backend=name, **settings)) for name in ("reference", "brian2-numpy"))
+            assert [row["reason"] for row in other] == [""] * 3
+            assert [row["steps"] for row in other] == [row["steps"] for row in one]
+            assert [row["messages"] for row in other] == [row["messages"] for row in one]
+
+    def test_of_training_on_other_simulators_takes_their_steps(self):
+        pytest.importorskip("brian2", reason="the extra `brian2` is not installed")
+        pytest.importorskip("sklearn", reason="the extra `data` is not installed")
+        settings = {"what": "training", "depth": 1, "width": 4, "epochs": 1, "alpha": 0.5, "window": 12}
+        (one,), (other,) = (measure(Point(backend=name, **settings)) for name in ("reference", "brian2-numpy"))
+        assert other["accuracy"] == pytest.approx(one["accuracy"], abs=0.03)
+
+    def test_with_a_threshold_counts_events(self):
+        pytest.importorskip("brian2", reason="the extra `brian2` is not installed")
+        settings = {"depth": 2, "width": 4, "alpha": 0.5, "backend": "brian2-numpy", "tolerances": (1e-2, 1e-6)}
+        (all_changes,), (few,) = (measure(Point(threshold=threshold, **settings)) for threshold in (0.0, 0.01))
+        assert all_changes["final_error"] < 1e-6
+        assert 1e-6 < few["final_error"] < 0.3
+        assert 0 < few["share"] < all_changes["share"] < 1
+        assert few["messages"] < all_changes["messages"]
+        assert few["tolerance"] is few["steps"] is None
+
+    def test_whose_simulator_is_not_installed_says_so(self, monkeypatch):
+        monkeypatch.setattr("dyadic_neuro.backends.brian2.backend.find_spec", lambda _: None)
+        found = sweeps.run(sweeps.threshold_sweep(thresholds=(0.0,), alphas=(1.0,)))
+        assert found["reason"].str.contains("dyadic-neuro[brian2]", regex=False).all()
+        (said,) = answers(found)
+        assert said.startswith("Not run (2 event-driven circuits): backend: 'brian2-numpy' cannot run")
+        with pytest.raises(errors.MissingExtraError):
+            sweeps.run([Point(backend="brian2-numpy")])
+
     @pytest.mark.parametrize(
         ("field", "value"),
         [
+            ("threshold", -1.0),
+            ("threshold", math.nan),
+            ("threshold", 0.1),
             ("what", "sleeping"),
             ("depth", 0),
             ("width", 1.5),
@@ -276,7 +313,7 @@ class TestJournal:
         with ThreadPoolExecutor(1) as executor, pytest.raises(errors.SimulatorError):
             sweeps.run(POINTS, journal=tmp_path / "journal", executor=executor)
         keys = {key_of(asdict(point)) for point in POINTS}
-        with Journal(tmp_path / "journal", keys, version=1) as journal:
+        with Journal(tmp_path / "journal", keys, version=2) as journal:
             assert 1 <= len(journal.done) <= 5
         monkeypatch.setattr(sweeps, "measure", measure)
         assert same(sweeps.run(POINTS, journal=tmp_path / "journal"), table)
@@ -289,7 +326,7 @@ class TestAnswers:
     def test_speak_of_what_was_measured_only(self, table):
         said = " ".join(answers(table))
         assert "Unit steps took the fewest steps" in said
-        assert "continuous time (alpha = 0.5)" in said
+        assert "At alpha = 0.5 a circuit must settle" in said
         for absent in ("mismatch", "Noise", "delays", "digits"):
             assert absent not in said
 
@@ -303,6 +340,17 @@ class TestAnswers:
         assert refused.startswith("Not run (a mismatch of 50 %")
         assert f"{found[found['noise'] > 0]['final_error'].iloc[0]:.2g} with 0.001" in noise
         assert "3 of 3 cases settled in exactly the predicted number of steps" in delays
+
+    def test_tell_what_events_save(self):
+        pytest.importorskip("brian2", reason="the extra `brian2` is not installed")
+        found = sweeps.run([Point(depth=2, width=4, alpha=0.5, threshold=0.01, backend="brian2-numpy")])
+        (said,) = answers(found)
+        row = found.iloc[0]
+        assert f"{row['final_error']:.2g} with {100 * row['share']:.3g} % (0.01)" in said
+
+    def test_call_only_small_steps_close_to_continuous_time(self):
+        (said,) = [line for line in answers(sweeps.run([Point(depth=1, width=2, alpha=0.1)])) if "to 0.01" in line]
+        assert said.startswith("At alpha = 0.1, close to continuous time,")
 
     def test_tell_when_weights_may_learn(self):
         pytest.importorskip("sklearn", reason="the extra `data` is not installed")

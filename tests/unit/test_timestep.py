@@ -12,10 +12,11 @@ from scipy import stats
 
 import dyadic_neuro as dn
 from dyadic_neuro import errors
+from dyadic_neuro.backends.brian2 import stepped
 from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.schedule import settling_steps
 from dyadic_neuro.studies import tables, timestep
-from dyadic_neuro.studies.timestep import settling
+from dyadic_neuro.studies.timestep import runs, settling
 from dyadic_neuro.studies.timestep.mixture import Mixture, weights
 from dyadic_neuro.substrate import Substrate
 from dyadic_neuro.testing import networks
@@ -130,27 +131,38 @@ class TestLaws:
         assert np.allclose(mixture.settling_steps(0.02, settling.TOLERANCES, 3000), wanted, atol=2)
         assert np.isnan(mixture.settling_steps(0.02, (1e-8,), 100)).all()
 
-    @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
-    def test_non_linear_networks_settle_when_it_was_foretold(self, activation):
+    @pytest.mark.parametrize(
+        ("activation", "width", "outside"),
+        [
+            ("tanh", 16, (0.02, 0.0, 0.0)),
+            ("sigmoid", 16, (0.0, 0.0, 0.0)),
+            ("relu", 16, (0.05, 0.02, 0.0)),
+            ("tanh", 4, (0.05, 0.02, 0.0)),
+            ("sigmoid", 4, (0.02, 0.0, 0.0)),
+            ("relu", 4, (0.16, 0.11, 0.03)),
+        ],
+    )
+    def test_non_linear_networks_settle_when_it_was_foretold(self, activation, width, outside):
         """Within 10 % or one step of what the network's own unit steps foretell, where rounding lets it settle at all.
 
-        To 1e-2 a few networks are still too far from linear: 1 in 400, up to 12 % off. The law alone is up to 49 % off.
+        That holds for all networks of width 16 and all smooth ones to 1e-8, and for all but a few in a hundred of them to 1e-2
+        and 1e-4. It does not hold for narrow relu networks: one in six falls outside to 1e-2, one in ten to 1e-4, one in thirty
+        to 1e-8. `outside` bounds the parts that do (`Mixture` has the counts). The binomial law alone is up to 49 % off.
         """
-        rough = []
+        within: dict[float, list[bool]] = {level: [] for level in settling.TOLERANCES}
         for depth, alpha, seed in product((1, 2, 4, 8), (1.5, 1.2, 0.8, 0.5, 0.1), range(4)):
-            network = dn.Network.dense([16] * (depth + 1), activation, seed=seed)
-            x, y = np.random.default_rng([seed, depth]).normal(size=(2, 2, 16))
-            law = [settling_steps(depth, alpha, level) for level in settling.TOLERANCES]
-            found = settling.gradient_errors(dn.relax(network, x, y, alpha=alpha, steps=2 * law[-1]))
-            foretold = Mixture(network, x, y).settling_steps(alpha, settling.TOLERANCES, 2 * law[-1])
+            network = dn.Network.dense([width] * (depth + 1), activation, seed=seed)
+            x, y = np.random.default_rng([seed, depth]).normal(size=(2, 2, width))
+            longest = 3 * settling_steps(depth, alpha, settling.TOLERANCES[-1])
+            trace = dn.relax(network, x, y, backend=Reference(stacked=True), alpha=alpha, steps=longest)
+            found = settling.gradient_errors(trace)
+            foretold = Mixture(network, x, y).settling_steps(alpha, settling.TOLERANCES, longest)
             for level, expected in zip(settling.TOLERANCES, foretold, strict=True):
                 if level > 30 * settling.rounding_floor(depth, alpha):
-                    steps = settling.settled_from(found, level)
-                    within = abs(steps - expected) <= max(1, 0.1 * expected)
-                    assert within or level == 1e-2, (depth, alpha, seed, level)
-                    assert abs(steps - expected) <= max(1, 0.13 * expected)
-                    rough.append(not within)
-        assert np.mean(rough) < 0.02
+                    steps = settling.settled_from(found, level) or np.inf
+                    within[level].append(bool(abs(steps - expected) <= max(1, 0.1 * expected)))
+        for part, (level, cases) in zip(outside, within.items(), strict=True):
+            assert 1 - np.mean(cases) <= part, (level, cases)
 
     @pytest.mark.parametrize("depth", [8, 12, 16])
     def test_overshooting_steps_enlarge_rounding(self, depth):
@@ -238,13 +250,64 @@ class TestComparison:
 
     def test_writes_its_tables(self, tmp_path, pandas, refuses):
         folder = tmp_path / "new" / "study"
-        found = timestep.compare(self.network, self.data, alphas=(1.0,), out=folder)
-        assert sorted(path.name for path in folder.iterdir()) == sorted(timestep.FILES)
+        found = timestep.compare(self.network, self.data, alphas=(1.0,))
+        assert found.write(folder) == [folder / name for name in timestep.FILES]
         read = pandas.read_csv(folder / "summary.csv")
         assert list(read["steps"]) == list(found.summary["steps"])
         with refuses(errors.OutputExistsError, str(folder / "curves.csv")):
             found.write(folder)
         assert found.write(folder, overwrite=True) == [folder / name for name in timestep.FILES]
+
+    def test_asks_a_backend_of_other_steps_for_its_own_prediction(self):
+        class Staged(Reference):
+            stages = 2
+
+            def settling_steps(self, network, alpha, tolerance, *, switched=False):
+                assert not switched
+                return 3 * settling_steps(network.depth, alpha, tolerance)
+
+        found = timestep.compare(self.network, self.data, alphas=(0.5,), backends={"staged": Staged(), "one": "reference"})
+        curves, summary = (dict(iter(table.groupby("backend"))) for table in (found.curves, found.summary))
+        assert list(summary["staged"]["predicted_steps"]) == list(3 * summary["one"]["predicted_steps"])
+        assert list(summary["staged"]["updates"]) == list(2 * summary["one"]["updates"])
+        assert len(curves["staged"]) == 3 * settling_steps(2, 0.5, 1e-9) + 2
+        assert curves["staged"][["predicted", "mixture"]].isna().all(axis=None)
+        assert summary["staged"]["mixture_steps"].isna().all()
+        assert curves["one"][["predicted", "mixture"]].notna().all(axis=None)
+
+    def test_runs_a_higher_order_until_it_has_settled(self):
+        pytest.importorskip("brian2", reason="the extra `brian2` is not installed")
+        circuit = stepped(1.0, "numpy", method="rk4")
+        found = timestep.compare(self.network, self.data, alphas=(1.0,), backends={"rk4": circuit}, tolerances=(1e-2, 1e-6))
+        assert (found.summary["steps"] > 4).all()  # not exact at 2D
+        assert (found.summary["steps"] <= found.summary["predicted_steps"] + 1).all()
+        assert (found.summary["updates"] == 4 * 2 * (3 + 1) * found.summary["steps"]).all()
+
+    def test_has_one_object_of_a_named_backend(self, monkeypatch):
+        built, resolve = [], runs.resolve
+        monkeypatch.setattr(runs, "resolve", lambda spec: built.append(spec) or resolve(spec))
+        runs.kept.cache_clear()
+        with ThreadPoolExecutor(1) as executor:
+            timestep.compare(self.network, self.data, alphas=(1.0, 0.5, 0.2), executor=executor)
+        assert built == ["reference"]
+
+    def test_checks_every_circuit_before_anything_runs(self, refuses, monkeypatch):
+        other = Reference(Substrate({"elsewhere": 2.0}))
+        narrow = Reference(Substrate({"hidden1": np.ones(7)}))
+        ran = []
+        monkeypatch.setattr(runs, "relax", lambda *_, **__: ran.append(1))
+        for circuit, error, field in (
+            (other, errors.UnknownNameError, "time_constants"),
+            (narrow, errors.DataError, "time constant of hidden1"),
+        ):
+            with refuses(error, field):
+                timestep.compare(self.network, self.data, backends={"reference": "reference", "circuit": circuit})
+        assert not ran
+        monkeypatch.undo()
+        fast = Reference(Substrate({"hidden1": 0.4}))
+        plan = timestep.comparison.planned(self.network, self.data, alphas=(1.0, 0.5), backends={"fast": fast})
+        assert [task.alpha for task in plan.tasks] == [0.5]
+        assert "unstable" in str(plan.skipped["fast", 1.0])
 
     @pytest.mark.parametrize(
         ("field", "options"),
@@ -265,24 +328,18 @@ class TestComparison:
         ],
     )
     def test_refuses_nonsense_before_it_works(self, field, options, refuses, monkeypatch):
-        monkeypatch.setattr(timestep.comparison, "relax", None)
+        monkeypatch.setattr(runs, "relax", None)
         with refuses(errors.OptionError, field):
             timestep.compare(self.network, self.data, **options)
 
-    def test_refuses_other_data_names_and_places(self, tmp_path, refuses, monkeypatch):
-        monkeypatch.setattr(timestep.comparison, "relax", None)
+    def test_refuses_other_data_and_names(self, refuses, monkeypatch):
+        monkeypatch.setattr(runs, "relax", None)
         with refuses(errors.DataError, "data"):
             timestep.compare(self.network, self.data[0])
         with refuses(errors.DataError, "inputs"):
             timestep.compare(self.network, (np.ones((2, 5)), self.data[1]))
         with refuses(errors.UnknownNameError, "backend"):
             timestep.compare(self.network, self.data, backends=("nothing",))
-        (tmp_path / "file").touch()
-        with refuses(errors.FileError, str(tmp_path / "file"), "folder"):
-            timestep.compare(self.network, self.data, out=tmp_path / "file")
-        (tmp_path / "curves.csv").touch()
-        with refuses(errors.OutputExistsError, str(tmp_path / "curves.csv")):
-            timestep.compare(self.network, self.data, out=tmp_path)
         fixed = dn.Network(
             [replace(p, bias=None) for p in self.network.populations],
             [replace(p, plastic=False) for p in self.network.projections],

@@ -1,7 +1,8 @@
 """The study of discrete against continuous time.
 
-`compare` takes a network, data, step sizes and backends; `sweeps` has many random networks, deep, mismatched, noisy, delayed
-or learning too early; `answers` says in words what the tables hold. `settling` measures, `mixture` foretells, `points` is a run.
+`compare` takes a network, data, step sizes and backends; `sweeps` has many random networks, deep, mismatched, noisy, delayed,
+event-driven or learning too early; `answers` says in words what the tables hold. `settling` measures, `mixture` foretells,
+`runs` has one relaxation, `points` one of a sweep.
 """
 
 from dyadic_neuro.studies.timestep import sweeps

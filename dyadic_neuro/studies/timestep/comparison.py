@@ -14,22 +14,26 @@ and of `Comparison.summary`, a row for each backend, alpha and tolerance:
 
     backend  alpha  depth  tolerance
     steps  time                      from where the error stays within the tolerance (NaN: not in this run)
-    predicted_steps  predicted_time  poisson_time   by the binomial law (`Substrate.settling_steps`), in continuous time
+    predicted_steps  predicted_time  by the law of the backend's steps and circuit (`relaxation.predicted_steps`)
+    poisson_time                     in continuous time
     mixture_steps  mixture_time      foretold by 2D unit steps of this network (NaN for a circuit that is not ideal)
     ratio_to_unit_steps              steps / 2D
-    updates  messages                of neurons, and along projections, for one sample until then
-    seconds                          of wall clock until then, for the batch
+    updates  messages                of neurons (as many a step as the integrator has stages), and along projections, for one
+                                     sample until then
+    seconds                          wall clock of a step (of the whole run, with what any run takes, divided by its steps)
+                                     times the steps, for the batch; not what had to be compiled
+
+`predicted` and `mixture` are laws of Euler steps: NaN on a backend that takes others, which has its own `predicted_steps`.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +46,25 @@ from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import DataError, OptionError
 from dyadic_neuro.network import Network
 from dyadic_neuro.progress import counting_bar
-from dyadic_neuro.relaxation import prepare, relax
+from dyadic_neuro.relaxation import prepare
 from dyadic_neuro.studies import tables
 from dyadic_neuro.studies.parallel import check_executor, outcomes
 from dyadic_neuro.studies.timestep.mixture import Mixture
+from dyadic_neuro.studies.timestep.runs import Run, due, kept, settle
 from dyadic_neuro.studies.timestep.settling import (
     TOLERANCES,
     binomial,
-    check_alpha,
     check_plastic,
+    check_step_size,
     check_tolerances,
-    errors,
-    expected_steps,
-    gradient_errors,
     poisson,
     poisson_time,
     settled_from,
-    substrate_of,
+    state_errors,
 )
-from dyadic_neuro.trace import Trace
 
 ALPHAS = (1.5, 1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
 FILES = ("curves.csv", "summary.csv")
-_SPARE = 2  # steps beyond the predicted ones, so that "stays" means something
-_LONGEST = 4  # times the predicted steps, after which a run counts as one that does not settle
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +81,46 @@ class Comparison:
         return tables.write(folder, dict(zip(FILES, (self.curves, self.summary), strict=True)), overwrite=overwrite)
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One backend, by name or as an object, and one alpha."""
+
+    network: Network
+    inputs: Array
+    targets: Array
+    name: str
+    backend: str | Backend
+    alpha: float
+    tolerances: tuple[float, ...]
+    steps: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked comparison that has not run yet: a task for each backend and alpha, and in `skipped` those that cannot be."""
+
+    depth: int
+    tasks: tuple[Task, ...]
+    skipped: Mapping[tuple[str, float], OptionError]
+
+    def run(self, *, executor: Executor | None = None, progress: bool | None = None) -> Comparison:
+        """Do the tasks, in parallel with an `executor`. Raises SimulatorError, and OptionError for what is no executor."""
+        check_executor(executor)
+        found: dict[tuple[str, float], _Curve | OptionError] = {}
+        with counting_bar("comparing", show=progress, total=len(self.tasks)) as advance:
+            for i, outcome in outcomes(_measured, self.tasks, executor):
+                found[self.tasks[i].name, self.tasks[i].alpha] = outcome
+                advance()
+        curves = [found[task.name, task.alpha] for task in self.tasks]
+        measured = [curve for curve in curves if isinstance(curve, _Curve)]
+        return Comparison(
+            self.depth,
+            tables.frame(_CURVES, [curve.rows for curve in measured]),
+            tables.frame(_SUMMARY, [curve.summary for curve in measured]),
+            {**self.skipped, **{key: why for key, why in found.items() if isinstance(why, OptionError)}},
+        )
+
+
 def compare(
     network: Network,
     data: Dataset | tuple[ArrayLike, ArrayLike],
@@ -91,8 +130,6 @@ def compare(
     tolerances: Sequence[float] = TOLERANCES,
     samples: int | None = 16,
     steps: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
     executor: Executor | None = None,
     progress: bool | None = None,
 ) -> Comparison:
@@ -101,46 +138,54 @@ def compare(
     `data` is (inputs (samples, n_input), targets) or a Dataset, of which the first `samples` are taken (None: all).
     `alphas` are dt / tau, in (0, 2). `backends` are names or objects; a mapping gives them other names in the tables.
     `steps=None` runs until the gradient is within the smallest of the `tolerances`, or for four times as long as that should
-    take. `out` is a folder for `FILES`. An `executor` runs one task for each backend and alpha. `progress` shows a bar
-    (None: on a terminal).
+    take. An `executor` runs one task for each backend and alpha. `progress` shows a bar (None: on a terminal).
 
     A backend that cannot run an alpha is left out and named in `skipped`. Raises, before anything runs: OptionError,
-    DataError, UnknownNameError, CycleError, MissingExtraError (pandas, or a backend's), FileError and OutputExistsError.
-    While running: SimulatorError.
+    DataError, UnknownNameError, CycleError, and MissingExtraError (pandas, or a backend's). While running: SimulatorError.
     """
-    tables.need_pandas()
     check_executor(executor)
+    plan = planned(network, data, alphas=alphas, backends=backends, tolerances=tolerances, samples=samples, steps=steps)
+    return plan.run(executor=executor, progress=progress)
+
+
+def planned(
+    network: Network,
+    data: Dataset | tuple[ArrayLike, ArrayLike],
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    backends: Sequence[str | Backend] | Mapping[str, str | Backend] = ("reference",),
+    tolerances: Sequence[float] = TOLERANCES,
+    samples: int | None = 16,
+    steps: int | None = None,
+) -> Plan:
+    """Check everything that `compare` takes, every backend's circuit with every alpha among it. Raises as it does."""
+    tables.need_pandas()
     levels = check_tolerances(tolerances)
     order = prepare(network, *_batch(data, samples), steps=steps)
     check_plastic(network)
     depth = network.depth  # raises CycleError: with a cycle there is no textbook to compare with
-    specs = _named(backends)
-    paces = _alphas(alphas)
-    if out is not None:
-        tables.check(out, FILES, overwrite=overwrite)
-    found: dict[tuple[str, float], _Curve | OptionError] = {}
-    with ExitStack() as stack, counting_bar("comparing", show=progress, total=len(specs) * len(paces)) as advance:
-        simulators = {name: _kept(spec, stack) for name, spec in specs.items()} if executor is None else specs
-        tasks = [
-            _Task(network, order.inputs, order.targets, name, backend, alpha, levels, None if steps is None else order.steps)
-            for name, backend in simulators.items()
-            for alpha in paces
-        ]
-        for i, outcome in outcomes(_measured, tasks, executor):
-            found[tasks[i].name, tasks[i].alpha] = outcome
-            advance()
-    found = {(task.name, task.alpha): found[task.name, task.alpha] for task in tasks}
-    curves = [curve for curve in found.values() if isinstance(curve, _Curve)]
-    skipped = {key: why for key, why in found.items() if isinstance(why, OptionError)}
-    comparison = Comparison(
-        depth,
-        tables.frame(_CURVES, [curve.rows for curve in curves]),
-        tables.frame(_SUMMARY, [curve.summary for curve in curves]),
-        skipped,
-    )
-    if out is not None:
-        comparison.write(out, overwrite=overwrite)
-    return comparison
+    specs, paces, tasks, skipped = _named(backends), _alphas(alphas), [], {}
+    count = None if steps is None else order.steps
+    for (name, spec), alpha in product(specs.items(), paces):
+        simulator = kept(spec) if isinstance(spec, str) else spec
+        task = Task(network, order.inputs, order.targets, name, spec, alpha, levels, count)
+        try:
+            prepare(
+                network,
+                order.inputs,
+                order.targets,
+                running=deployed(simulator, network),
+                backend_alpha=simulator.alpha,
+                substrate=getattr(simulator, "substrate", None),
+                settling=getattr(simulator, "settling_steps", None),
+                steps=count,
+                alpha=alpha,
+            )
+        except OptionError as error:
+            skipped[name, alpha] = error
+        else:
+            tasks.append(task)
+    return Plan(depth, tuple(tasks), skipped)
 
 
 _CURVES = {
@@ -175,20 +220,6 @@ _SUMMARY = {
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
-    """One backend and one alpha."""
-
-    network: Network
-    inputs: Array
-    targets: Array
-    name: str
-    backend: str | Backend
-    alpha: float
-    tolerances: tuple[float, ...]
-    steps: int | None
-
-
-@dataclass(frozen=True, eq=False)
 class _Curve:
     """What one task found: columns of both tables."""
 
@@ -196,59 +227,50 @@ class _Curve:
     summary: Mapping[str, Any]
 
 
-def _measured(task: _Task) -> _Curve | OptionError:
+def _measured(task: Task) -> _Curve | OptionError:
     """Relax and measure; return the error of a backend that cannot run this alpha."""
+    simulator = kept(task.backend) if isinstance(task.backend, str) else task.backend
     try:
-        _relaxed(task, 1)  # what has to be compiled, is now
-        trace, seconds = _settled(task)
+        run = settle(
+            task.network,
+            task.inputs,
+            task.targets,
+            simulator,
+            alpha=task.alpha,
+            tolerance=task.tolerances[-1],
+            steps=task.steps,
+        )
     except OptionError as error:
         return error
-    return _curve(task, trace, seconds)
+    return _curve(task, simulator, run)
 
 
-def _settled(task: _Task) -> tuple[Trace, float]:
-    """Return a run that is long enough, and the wall-clock time of one of its steps."""
-    simulator, last = resolve(task.backend), task.tolerances[-1]
-    expected = expected_steps(deployed(simulator, task.network), task.alpha, 0.1 * last, substrate_of(simulator)) + _SPARE
-    steps, longest = (expected, _LONGEST * expected) if task.steps is None else (task.steps, task.steps)
-    while True:
-        began = time.perf_counter()
-        trace = _relaxed(task, steps)
-        seconds = (time.perf_counter() - began) / steps
-        if steps >= longest or settled_from(gradient_errors(trace), last) is not None:
-            return trace, seconds
-        steps = min(2 * steps, longest)
-
-
-def _relaxed(task: _Task, steps: int) -> Trace:
-    return relax(task.network, task.inputs, task.targets, backend=task.backend, alpha=task.alpha, steps=steps)
-
-
-def _curve(task: _Task, trace: Trace, seconds: float) -> _Curve:
-    depth, alpha, found = trace.network.depth, task.alpha, errors(trace)
+def _curve(task: Task, simulator: Backend, run: Run) -> _Curve:
+    trace, alpha = run.trace, task.alpha
+    depth, (potential, sensitivity) = trace.network.depth, state_errors(trace)
     step = np.arange(1, trace.steps + 1)
-    substrate = substrate_of(resolve(task.backend))
-    ideal = substrate is None or substrate.ideal
-    foretold = Mixture(trace.network, trace.inputs, trace.targets).errors(alpha, step)
-    mixture = foretold if ideal else np.full(len(step), math.nan)
+    substrate, unknown = getattr(simulator, "substrate", None), np.full(trace.steps, math.nan)
+    euler = getattr(simulator, "settling_steps", None) is None
+    ideal = euler and (substrate is None or substrate.ideal)
+    mixture = Mixture(trace.network, trace.inputs, trace.targets).errors(alpha, step) if ideal else unknown
     rows = {
         "backend": task.name,
         "alpha": alpha,
         "step": step,
         "time": step * alpha,
-        "error": found.gradient,
-        "potential_error": found.potential,
-        "sensitivity_error": found.sensitivity,
-        "predicted": binomial(depth, alpha, trace.steps),
+        "error": run.errors,
+        "potential_error": potential,
+        "sensitivity_error": sensitivity,
+        "predicted": binomial(depth, alpha, trace.steps) if euler else unknown,
         "poisson": poisson(depth, step * alpha),
         "mixture": mixture,
     }
     steps, mixed = (
-        np.array([settled_from(curve, level) or math.nan for level in task.tolerances]) for curve in (found.gradient, mixture)
+        np.array([settled_from(curve, level) or math.nan for level in task.tolerances]) for curve in (run.errors, mixture)
     )
-    predicted = np.array([expected_steps(trace.network, alpha, level, substrate) for level in task.tolerances])
+    predicted = np.array([due(simulator, task.network, alpha, level) for level in task.tolerances])
     sent = np.cumsum(trace.messages.per_step()) / len(task.inputs)
-    neurons = sum(p.size for p in trace.network.dynamic)
+    updates = 2 * sum(p.size for p in trace.network.dynamic) * getattr(simulator, "stages", 1)
     summary = {
         "backend": task.name,
         "alpha": alpha,
@@ -262,9 +284,9 @@ def _curve(task: _Task, trace: Trace, seconds: float) -> _Curve:
         "mixture_steps": mixed,
         "mixture_time": mixed * alpha,
         "ratio_to_unit_steps": steps / (2 * depth),
-        "updates": 2 * neurons * steps,
+        "updates": updates * steps,
         "messages": np.array([math.nan if math.isnan(n) else sent[int(n) - 1] for n in steps]),
-        "seconds": seconds * steps,
+        "seconds": run.seconds * steps,
     }
     return _Curve(rows, summary)
 
@@ -304,17 +326,8 @@ def _named(backends: object) -> dict[str, str | Backend]:
     return named
 
 
-def _kept(spec: str | Backend, stack: ExitStack) -> Backend:
-    """Return one object for all runs on a backend, since some compile their circuits once for an object; ours are closed."""
-    if not isinstance(spec, str):
-        return spec
-    backend = resolve(spec)
-    stack.callback(getattr(backend, "close", lambda: None))
-    return backend
-
-
 def _alphas(alphas: object) -> tuple[float, ...]:
     """Return the step sizes. Raises OptionError."""
     if isinstance(alphas, (str, bytes)) or not isinstance(alphas, Sequence) or not alphas:
         raise OptionError("alphas", f"{alphas!r} are no list of numbers", f"use for example {ALPHAS}")
-    return tuple(dict.fromkeys(check_alpha("alphas", value) for value in alphas))
+    return tuple(dict.fromkeys(check_step_size("alphas", value) for value in alphas))

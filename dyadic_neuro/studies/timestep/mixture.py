@@ -26,7 +26,19 @@ _POINTS = 256  # of a curve that a settling count is read from; between them its
 
 
 class Mixture:
-    """The mixtures of a network's unit-step run on a batch, from the zero state. Raises as `relax`, CycleError among it."""
+    """The mixtures of a network's unit-step run on a batch, from the zero state.
+
+    Exact where the unit step is affine. Of others it foretells settling steps within 10 % or one step, as far as measured on
+    random chains of D = 1 .. 8 at alpha = 0.1 .. 1.5 (about 240 runs for each kind, width and tolerance), in all cases but
+
+        width 16   tanh         2 to 1e-2, up to 12 % off
+                   relu         4 to 1e-2, 1 to 1e-4, up to 28 % off
+        width 4    tanh         8 to 1e-2, 2 to 1e-4, up to 20 % off
+                   sigmoid, softplus   1 each to 1e-2, 15 % off
+                   relu         39 to 1e-2, 24 to 1e-4, 7 to 1e-8, some by factors, or not settled in 3 times the law's steps
+
+    Raises as `relax`, CycleError among it.
+    """
 
     def __init__(self, network: Network, inputs: ArrayLike, targets: ArrayLike) -> None:
         unit = relax(network, inputs, targets, steps=network.relaxation_steps)

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Backend
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import backprop, settled
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import is_real
-from dyadic_neuro.schedule import missing_weight, settling_steps
-from dyadic_neuro.substrate import Substrate
+from dyadic_neuro.schedule import missing_weight
 from dyadic_neuro.trace import Trace
 
 TOLERANCES = (1e-2, 1e-4, 1e-8)
@@ -42,8 +40,14 @@ def errors(trace: Trace) -> Errors:
 
     Raises OptionError for a trace that was not fully recorded, CycleError for a network with a cycle.
     """
-    potentials, deltas = settled(trace.network, trace.inputs, trace.targets)
-    return Errors(gradient_errors(trace), _state_errors(trace.potentials, potentials), _state_errors(trace.sensitivities, deltas))
+    return Errors(gradient_errors(trace), *state_errors(trace))
+
+
+def state_errors(trace: Trace) -> tuple[Array, Array]:
+    """Return the largest errors of a potential and of a sensitivity at the end of each step, (steps,) each. Raises CycleError."""
+    exact = settled(trace.network, trace.inputs, trace.targets)
+    potentials, sensitivities = map(_largest, (trace.potentials, trace.sensitivities), exact)
+    return potentials, sensitivities
 
 
 def gradient_errors(trace: Trace) -> Array:
@@ -130,21 +134,8 @@ def rounding_floor(depth: int, alpha: float) -> float:
     return max(1.0, peak) * float(np.finfo(np.float64).eps)
 
 
-def substrate_of(simulator: Backend) -> Substrate | None:
-    """Return what the simulated circuit is made of, None for an ideal one."""
-    found: Substrate | None = getattr(simulator, "substrate", None)
-    return found
-
-
-def expected_steps(network: Network, alpha: float, tolerance: float, substrate: Substrate | None = None) -> int:
-    """Return the steps after which a relaxation is expected within `tolerance`, on an ideal circuit or on a real one."""
-    if substrate is None:
-        return settling_steps(network.depth, alpha, tolerance)
-    return substrate.settling_steps(network, alpha, tolerance)
-
-
-def check_alpha(field: str, value: object) -> float:
-    """Return a step size as a float. Raises OptionError."""
+def check_step_size(field: str, value: object) -> float:
+    """Return a step size alpha = dt / tau as a float. Raises OptionError."""
     if not (is_real(value) and 0 < value < 2):  # type: ignore[operator]
         raise OptionError(field, f"{value!r} is outside (0, 2), where a step is stable", "use 1 for exact unit steps, or less")
     return float(value)  # type: ignore[arg-type]
@@ -189,6 +180,6 @@ def _outer(p: Projection, posts: Array, pres: Array) -> Array:
     return np.asarray((posts * (1.0 / posts.shape[1])).transpose(0, 2, 1) @ pres)
 
 
-def _state_errors(rows: Mapping[str, Array], exact: Mapping[str, Array]) -> Array:
+def _largest(rows: Mapping[str, Array], exact: Mapping[str, Array]) -> Array:
     by_population = [np.abs(rows[name][1:] - exact[name]).max(axis=(1, 2)) / scale(exact[name]) for name in rows]
     return np.asarray(np.max(by_population, axis=0))

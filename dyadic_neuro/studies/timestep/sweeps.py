@@ -3,15 +3,18 @@
 A `Point` is one run with all its settings, `measure` the pure function that does it, `run` does many and returns a tidy
 table (a pandas DataFrame). Its columns are the settings of the point (`Point`, but for `tolerances`), and then
 
-    tolerance                        a row for each, of a settling point; NaN in the one row of a training point
+    tolerance                        a row for each, of a settling point; NaN in the one row of a training or event-driven one
     steps  time                      from where the gradient's error stays within it (NaN: not in this run); time in tau, of
-                                     a training point that of its window
-    predicted_steps  predicted_time  by the binomial law, with unit steps and delays exactly (`Substrate.settling_steps`)
+                                     a training point that of its window, of an event-driven one that of its run
+    predicted_steps  predicted_time  by the law of the backend's steps: the binomial law, with unit steps and delays exactly
     mixture_steps  mixture_time      foretold by 2D unit steps of the same network (`mixture`); NaN if it is not ideal
     error_at_2d                      after 2D steps
-    final_error                      mean over the steps after the smallest tolerance is due: with noise its floor
+    final_error                      mean over the steps after the smallest tolerance is due: with noise its floor; with a
+                                     threshold, of what synapses read at the end
     updates  messages  seconds       of neurons and along projections for one sample, of wall clock for the batch, until
-                                     then; of a training point, those of the whole run
+                                     then; of training and of event-driven points, those of the whole run
+                                     (a step's seconds are those of a run divided by its steps, as in `comparison`)
+    share                            of the messages that a run without a threshold sends in as many steps
     accuracy  loss                   of the test data after training, and in its last epoch
     reason                           why the point could not run (else empty; all of the above are NaN then)
 """
@@ -40,9 +43,10 @@ DEPTHS = (1, 2, 4, 8, 16, 32)
 SPREADS = (0.0, 0.01, 0.05, 0.1, 0.3)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)
 DELAYS = (0.0, 1.0, 2.0, 5.0)
+THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 WINDOWS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
 SEEDS = (0, 1, 2)
-_VERSION = 1  # of what `measure` returns: a journal of another one is not gone on with
+_VERSION = 2  # of what `measure` returns: a journal of another one is not gone on with
 
 
 def depth_sweep(
@@ -90,6 +94,17 @@ def delay_sweep(
     return [Point(sweep="delay", delay=v, depth=d, alpha=a, seed=s) for v, a, d, s in settings]
 
 
+def threshold_sweep(
+    thresholds: Sequence[float] = THRESHOLDS,
+    alphas: Sequence[float] = (1.0, 0.2),
+    depths: Sequence[int] = (4,),
+    seeds: Sequence[int] = (0, 1),
+) -> list[Point]:
+    """Return event-driven circuits, on Brian2: axons send only when their signal has moved by more than these thresholds."""
+    settings = product(thresholds, alphas, depths, seeds)
+    return [Point(sweep="threshold", threshold=v, depth=d, alpha=a, seed=s, backend="brian2-numpy") for v, a, d, s in settings]
+
+
 def window_sweep(
     windows: Sequence[int] = WINDOWS, alphas: Sequence[float] = (1.0,), depth: int = 2, seeds: Sequence[int] = (0,)
 ) -> list[Point]:
@@ -106,6 +121,7 @@ SWEEPS: Mapping[str, Callable[[], list[Point]]] = {
     "mismatch": mismatch_sweep,
     "noise": noise_sweep,
     "delay": delay_sweep,
+    "threshold": threshold_sweep,
     "window": window_sweep,
 }
 """The sweeps by name, each with its usual settings."""
@@ -125,7 +141,8 @@ def run(
     `overwrite` it begins anew), and its table differs from that of an uninterrupted run in `seconds` only. An `executor`
     measures the points in parallel; without one they are measured here, one by one. After an interrupt what has not begun
     does not begin. `progress` shows a bar (None: on a terminal). A point that its backend refuses, such as one whose
-    mismatch makes unit steps unstable, gets a row with the `reason`.
+    mismatch makes unit steps unstable, gets a row with the `reason`, and so do event-driven points where Brian2 is not
+    installed.
 
     Raises, before anything runs: OptionError (points, executor), UnknownNameError (a backend), MissingExtraError (pandas,
     scikit-learn for the digits, a backend's), and FileError and CheckpointError (the journal). While running: SimulatorError.
@@ -147,7 +164,7 @@ def _checked(points: Iterable[Point]) -> dict[str, Point]:
             raise OptionError("points", f"hold {point!r}", "pass a list of Point, as the sweeps of this module return it")
     if not found:
         raise OptionError("points", "are none", "pass for example depth_sweep()")
-    for backend in {point.backend for point in found}:
+    for backend in {point.backend for point in found if point.threshold is None}:
         resolve(backend)
     if any(point.what == "training" for point in found):
         datasets.digits()

@@ -10,6 +10,8 @@ import numpy as np
 from dyadic_neuro.studies.timestep.comparison import Comparison
 from dyadic_neuro.studies.timestep.settling import poisson_time, rounding_floor
 
+_FINE = 0.1  # alpha, from which down the settling times of the law are within 5 % of those of continuous time
+
 
 def answers(table: Any = None, comparison: Comparison | None = None) -> list[str]:  # noqa: ANN401
     """Return sentences about a table of `sweeps.run` and a `timestep.Comparison`, each only if what it is about was measured.
@@ -19,7 +21,7 @@ def answers(table: Any = None, comparison: Comparison | None = None) -> list[str
     found = [] if comparison is None else list(_compared(comparison))
     if table is not None:
         ran = table[table["reason"] == ""]
-        circuits = ran[ran["what"] == "settling"]
+        circuits = ran[(ran["what"] == "settling") & ran["threshold"].isna()]
         still = circuits["noise"] == 0
         equal = circuits["spread"] == 0
         prompt = circuits["delay"] == 0
@@ -31,6 +33,7 @@ def answers(table: Any = None, comparison: Comparison | None = None) -> list[str
         found += _refused(table[table["reason"] != ""])
         found += _noise(circuits[equal & prompt & ~still])
         found += _delays(circuits[still & equal & ~prompt])
+        found += _events(ran[(ran["what"] == "settling") & ran["threshold"].notna()])
         found += _windows(ran[ran["what"] == "training"])
     return found
 
@@ -41,13 +44,15 @@ def _compared(comparison: Comparison) -> Iterator[str]:
         unit, others = rows[rows["alpha"] == 1].dropna(subset=["steps"]), rows[rows["alpha"] != 1].dropna(subset=["steps"])
         if unit.empty or others.empty:
             continue
+        euler = comparison.curves.loc[comparison.curves["backend"] == backend, "predicted"].notna().any()
+        called = "unit steps" if euler else "steps of dt = tau"
         one, best, slow = unit.iloc[0], others.loc[others["steps"].idxmin()], others.loc[others["alpha"].idxmin()]
         yield (
-            f"On {backend}, unit steps bring the gradient of this network (D = {one['depth']}) within {one['tolerance']:g} of"
+            f"On {backend}, {called} bring the gradient of this network (D = {one['depth']}) within {one['tolerance']:g} of"
             f" backpropagation's in {one['steps']:g} steps, {one['updates']:,.0f} neuron updates and {one['messages']:,.0f}"
             f" messages a sample. The best other step size, alpha = {best['alpha']:g}, takes {best['steps']:g} steps,"
             f" {best['steps'] / one['steps']:.3g} times as many updates and messages; alpha = {slow['alpha']:g} takes"
-            f" {slow['steps']:g} steps, which are {slow['time']:.3g} tau where unit steps take {one['time']:g}."
+            f" {slow['steps']:g} steps, which are {slow['time']:.3g} tau where {called} take {one['time']:g}."
         )
     for (backend, alpha), why in comparison.skipped.items():
         yield f"{backend} did not run alpha = {alpha:g}: {why}."
@@ -85,8 +90,9 @@ def _analog(rows: Any) -> Iterator[str]:  # noqa: ANN401
             continue
         listed = ", ".join(f"{time:.3g} at depth {depth}" for depth, time in times.items())
         limit = ", ".join(f"{poisson_time(int(depth), tolerance):.3g}" for depth in times.index)
-        text = f"In continuous time (alpha = {alpha:g}) a circuit must settle this many tau to {tolerance:g}: {listed}"
-        text += f" (the Poisson law, for alpha -> 0: {limit})"
+        nearness = ", close to continuous time," if alpha <= _FINE else ""
+        text = f"At alpha = {alpha:g}{nearness} a circuit must settle this many tau to {tolerance:g}: {listed}"
+        text += f" (the Poisson law of continuous time, alpha -> 0: {limit})"
         if len(times) > 2:
             slope, offset = np.polyfit(times.index.to_numpy(float), times.to_numpy(), 1)
             worst = float(np.abs(times - slope * times.index - offset).max())
@@ -137,11 +143,17 @@ def _mismatch(rows: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def _refused(rows: Any) -> Iterator[str]:  # noqa: ANN401
-    refused = rows[rows["reason"].notna()]
-    for (spread, alpha, depth), chosen in refused.groupby(["spread", "alpha", "depth"], sort=False):
-        seeds = chosen["seed"].nunique()
-        point = f"a mismatch of {100 * spread:g} %, alpha = {alpha:g}, depth {depth}; {seeds} {'seed' if seeds == 1 else 'seeds'}"
+    driven = rows["threshold"].notna()
+    for (spread, alpha, depth), chosen in rows[~driven].groupby(["spread", "alpha", "depth"], sort=False):
+        point = f"a mismatch of {100 * spread:g} %, alpha = {alpha:g}, depth {depth}; {_seeds(chosen)}"
         yield f"Not run ({point}): {chosen['reason'].iloc[0]}."
+    for reason, chosen in rows[driven].groupby("reason", sort=False):
+        yield f"Not run ({len(chosen)} event-driven circuits): {reason}."
+
+
+def _seeds(rows: Any) -> str:  # noqa: ANN401
+    seeds = rows["seed"].nunique()
+    return f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
 
 
 def _noise(rows: Any) -> Iterator[str]:  # noqa: ANN401
@@ -162,6 +174,16 @@ def _delays(rows: Any) -> Iterator[str]:  # noqa: ANN401
             )
         else:
             yield f"With delays at alpha = {alpha:g} the predicted steps were at most {100 * off.max():.0f} % off."
+
+
+def _events(rows: Any) -> Iterator[str]:  # noqa: ANN401
+    for (alpha, depth), chosen in rows.groupby(["alpha", "depth"], sort=False):
+        errors, shares = (_medians(chosen, ["threshold"], column) for column in ("final_error", "share"))
+        listed = ", ".join(f"{errors[t]:.2g} with {100 * shares[t]:.3g} % ({t:g})" for t in errors.index)
+        yield (
+            f"Axons that send only when their signal has moved by more than a threshold leave a relative error of the gradient at"
+            f" alpha = {alpha:g}, depth {depth}, with so many of the messages of a run that always sends (threshold): {listed}."
+        )
 
 
 def _windows(rows: Any) -> Iterator[str]:  # noqa: ANN401
