@@ -13,6 +13,7 @@ from dyadic_neuro.lazy import attach
 if TYPE_CHECKING:
     from dyadic_neuro import backends, datasets, dynamics, errors, plotting, testing
     from dyadic_neuro.activations import Activation
+    from dyadic_neuro.comparing import compare
     from dyadic_neuro.cost import Cost
     from dyadic_neuro.datasets import Dataset
     from dyadic_neuro.dynamics import State
@@ -53,6 +54,7 @@ _SOURCES = {
     "accuracy": "dyadic_neuro.oracle",
     "backends": "dyadic_neuro.backends",
     "backprop": "dyadic_neuro.oracle",
+    "compare": "dyadic_neuro.comparing",
     "datasets": "dyadic_neuro.datasets",
     "dynamics": "dyadic_neuro.dynamics",
     "errors": "dyadic_neuro.errors",
@@ -86,6 +88,7 @@ __all__ = [
     "accuracy",
     "backends",
     "backprop",
+    "compare",
     "datasets",
     "dynamics",
     "errors",
