@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from dyadic_neuro import plotting
+from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import CheckpointError, OptionError, UnknownNameError
@@ -47,7 +48,7 @@ def compare(
     network: Network,
     data: Dataset | tuple[ArrayLike, ArrayLike],
     *,
-    alphas: Sequence[float] = timestep.ALPHAS,
+    alphas: Sequence[float] | Array = timestep.ALPHAS,
     backends: Sequence[str | Backend] | Mapping[str, str | Backend] = ("reference",),
     samples: int | None = 16,
     sweeps: Iterable[str | timestep.Point] = (),
@@ -66,14 +67,11 @@ def compare(
     points; the network is relaxed here, alone, so that its seconds are its own. `progress` shows bars (None: on a terminal).
 
     Raises, before anything runs: what `studies.timestep.compare` and `sweeps.run` raise, UnknownNameError (sweeps),
-    FileError and OutputExistsError (out, journal), and OptionError too if no backend can run any alpha. While running:
-    SimulatorError.
+    FileError and OutputExistsError (out, journal). While running: SimulatorError.
     """
     check_executor(executor)
     points = _points(sweeps)
     plan = planned(network, data, alphas=alphas, backends=backends, samples=samples)
-    if not plan.tasks:
-        raise next(iter(plan.skipped.values()))
     missing = plotting.available()
     swept = {point.sweep for point in points}
     figures = [name for name, needs in FIGURES.items() if missing is None and (not needs or swept.intersection(needs))]
@@ -82,8 +80,6 @@ def compare(
         tables.write(out, {})  # makes the folder, which the journal may be in
     table = _swept(points, journal, executor, overwrite=overwrite, progress=progress) if points else None
     comparison = plan.run(progress=progress)
-    if comparison.curves.empty:
-        raise next(iter(comparison.skipped.values()))
     answers, files = timestep.answers(table, comparison), []
     if out is not None:
         files = comparison.write(out, overwrite=overwrite)

@@ -38,6 +38,7 @@ from dyadic_neuro.comparing import compare
 from dyadic_neuro.datasets import load
 from dyadic_neuro.errors import OptionError, UnknownNameError
 from dyadic_neuro.studies import timestep
+from dyadic_neuro.studies.parallel import end_with_parent
 from dyadic_neuro.studies.timestep import sweeps
 from dyadic_neuro.studies.timestep.points import Point
 
@@ -68,7 +69,7 @@ def run(
         list[str] | None,
         typer.Option(help=f"{', '.join(sweeps.SWEEPS)}, or none; may be given several times (default: all of them)."),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Sweep every step size at every depth: minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The sweep alpha at every depth: minutes.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Processes that sweep (default: one a processor).", show_default=False)] = None,
     journal: Annotated[
         str | None,
@@ -79,6 +80,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Compare unit steps with continuous time: settling of one network, and sweeps over circuits and learning windows.
+
+    The options from --network to --backend are of the one network. The sweeps have networks (random tanh chains, and some that
+    learn the digits), step sizes, seeds and simulators of their own: --sweep, --full, --jobs and --journal are of them.
 
     An interrupted run goes on from the journal when it is started again.
     """
@@ -109,6 +113,10 @@ def run(
         if points:
             stderr.print(f"{book} keeps what is done: the same command goes on from there", highlight=False, markup=False)
         raise
+    except OptionError as error:
+        if error.field != "alphas":
+            raise
+        raise OptionError("alpha", error.problem, error.fix.replace("a larger alpha", "a larger --alpha")) from None
     if journal is None:
         book.unlink(missing_ok=True)
     comparison, files = result.comparison, [str(path) for path in result.files]
@@ -125,13 +133,15 @@ def run(
 
 
 def _points(names: list[str] | None, *, full: bool) -> list[Point]:
-    """Return the points of the sweeps that are wanted. Raises UnknownNameError."""
+    """Return the points of the sweeps that are wanted. Raises UnknownNameError and OptionError."""
     known: dict[str, Callable[[], list[Point]]] = dict(sweeps.SWEEPS)
     if full:
         known["alpha"] = partial(sweeps.alpha_sweep, depths=sweeps.DEPTHS)
     for name in names or ():
         if name not in (*known, "none"):
             raise UnknownNameError("sweep", f"{name!r} is not known", f"use some of {list(known)}, or none")
+    if full and names and "alpha" not in names:
+        raise OptionError("full", "enlarges the sweep alpha, which is not wanted", "leave it out, or add --sweep alpha")
     return [point for name in dict.fromkeys(names or known) if name != "none" for point in known[name]()]
 
 
@@ -152,10 +162,10 @@ def _workers(jobs: int) -> Iterator[Executor | None]:
 
 
 class _Processes(ProcessPoolExecutor):
-    """Processes, each a fresh Python, that begin with the first task and leave an interrupt to this process."""
+    """Processes, each a fresh Python, that begin with the first task, leave an interrupt to this process, and end with it."""
 
     def __init__(self, jobs: int) -> None:
-        super().__init__(jobs, multiprocessing.get_context("spawn"))
+        super().__init__(jobs, multiprocessing.get_context("spawn"), end_with_parent)
         self._to_begin = jobs
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -177,26 +187,26 @@ def _table(comparison: timestep.Comparison) -> Table:
     tolerances = list(ordered["tolerance"].unique())
     table = Table(
         title=f"steps until the gradient stays that close (by the binomial law); depth {comparison.depth};\n"
-        f"to {tolerances[-1]:g}: time in tau, neuron updates a sample, seconds of wall clock",
+        f"to {tolerances[-1]:g}: time in tau, neuron updates a sample, ms of wall clock",
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for heading in ("backend", "alpha", *(f"to {level:g}" for level in tolerances), "tau", "updates", "s"):
+    for heading in ("backend", "alpha", *(f"to {level:g}" for level in tolerances), "tau", "updates", "ms"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "backend" else "right")
     for (backend, alpha), rows in ordered.groupby(["backend", "alpha"], sort=False):
         counts = [f"{_short(n)} ({m:g})" for n, m in zip(rows["steps"], rows["predicted_steps"], strict=True)]
         last = rows.iloc[-1]
-        costs = (f"{last['time']:.3g}", _short(last["updates"]), f"{last['seconds']:.2g}")
+        costs = (_short(last["time"], 3), _short(last["updates"]), _short(1e3 * last["seconds"], 3))
         table.add_row(escape(backend), f"{alpha:g}", *counts, *costs)
     return table
 
 
-def _short(value: float) -> str:
+def _short(value: float, digits: int = 4) -> str:
     """Return a number in few characters: 0.0042, 37, 2427, 359k."""
     if math.isnan(value):
         return "-"
-    return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e4 else f"{value:.4g}"
+    return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e4 else f"{value:.{digits}g}"
 
 
 def _records(frame: Any) -> list[dict[str, object]]:  # noqa: ANN401

@@ -163,10 +163,12 @@ def imperfections(table: Table, title: str = "") -> Figure:
     for name, drawn in panels.items():
         for axes in drawn:
             axes.grid(alpha=0.3)
-            measured = parts[name][parts[name]["reason"] == ""] if name == "threshold" else parts[name]
+            measured = parts[name][parts[name]["reason"].fillna("") == ""] if name == "threshold" else parts[name]
             axes.set_visible(not measured.empty)
-    keys = [*_alphas(colors), *_tolerances(looks), _key("measured", linestyle="none", marker="o")]
-    keys += [_key("predicted", linestyle="--"), _key("unstable", linestyle="none", marker="x", color="black")]
+    ran = circuits.loc[circuits["reason"].fillna("") == "", "alpha"].unique()
+    keys = [*_alphas({alpha: color for alpha, color in colors.items() if alpha in ran}), *_tolerances(looks)]
+    keys += [_key("measured", linestyle="none", marker="o"), _key("predicted (with mismatch: at most)", linestyle="--")]
+    keys += [_key("unstable", linestyle="none", marker="x", color="black")]
     rest.legend(handles=keys, loc="center", frameon=False)
     rest.set_axis_off()
     figure.suptitle(title)

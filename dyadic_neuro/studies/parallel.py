@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import TypeVar
 
 from dyadic_neuro.errors import OptionError, SimulatorError
@@ -16,6 +20,18 @@ def check_executor(executor: object) -> None:
     """Raise OptionError for what is neither an executor nor None."""
     if not (executor is None or isinstance(executor, Executor)):
         raise OptionError("executor", f"{executor!r} is none of concurrent.futures", "use a ProcessPoolExecutor, or None")
+
+
+def end_with_parent() -> None:
+    """Make this process end as soon as the one that started it has, however that ended: an initializer for workers."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_outlive, args=(parent.sentinel,), daemon=True).start()
+
+
+def _outlive(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)  # the thread that works may never come back to Python
 
 
 def outcomes(

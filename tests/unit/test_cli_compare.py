@@ -151,6 +151,27 @@ def test_an_interrupt_from_the_keyboard_ends_processes_and_keeps_the_journal(tmp
     assert len(journal.read_bytes().splitlines()) > 3
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_the_one_that_started_them(how, tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from dyadic_neuro.cli.compare import _workers\n"
+        "if __name__ == '__main__':\n"
+        "    with _workers(2) as executor:\n"
+        "        executor.submit(os.getpid).result()\n"
+        "        executor.submit(time.sleep, 300)\n"
+        "        print(*executor._processes, flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    workers = [int(word) for word in process.stdout.readline().split()]
+    assert len(workers) == 2
+    process.send_signal(how)
+    rest, _ = process.communicate(timeout=60)  # which ends when nobody is left who could write
+    assert process.returncode == -how
+    assert not rest
+
+
 def test_a_journal_of_other_points_is_kept_unless_it_may_go(small, tmp_path):
     words = (*QUICK, "--data", small, "--layers", "3,4,2", "--out", tmp_path / "out", "--journal", tmp_path / "kept.jsonl")
     assert run(*words, "--sweep", "noise").exit_code == 0
@@ -190,6 +211,8 @@ def test_what_was_not_reached_is_null_in_json(small, tmp_path, monkeypatch):
 BAD = {
     "alpha 2": (("--alpha", 2), "(0, 2)"),
     "alpha 0": (("--alpha", 0.5, "--alpha", 0), "(0, 2)"),
+    "alpha too small": (("--alpha", 1, "--alpha", 1e-6), "use a larger --alpha"),
+    "full without its sweep": (("--full", "--sweep", "noise"), "--sweep alpha"),
     "alpha nan": (("--alpha", "nan"), "(0, 2)"),
     "no such backend": (("--backend", "braian2"), "installed: "),
     "no such sweep": (("--sweep", "width"), "mismatch"),
@@ -254,3 +277,4 @@ def test_help_names_the_sweeps():
     assert done.exit_code == 0
     assert "mismatch" in done.stdout
     assert "--journal" in done.stdout
+    assert "are of the one network" in " ".join(done.stdout.split())

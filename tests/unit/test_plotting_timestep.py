@@ -193,6 +193,19 @@ def test_events_that_were_not_run_have_no_panel(table):
     assert "events" not in [axes.get_title() for axes in panels(plotting.imperfections(refused))]
 
 
+def test_the_legend_of_imperfections_names_the_step_sizes_that_ran_and_that_mismatch_has_a_bound(table):
+    refused = table.assign(reason=table["reason"].where(table["alpha"] != 0.2, "too fast"))
+    assert r"$\alpha$ = 0.2" in words(plotting.imperfections(table))
+    named = words(plotting.imperfections(refused))
+    assert {r"$\alpha$ = 1", "predicted (with mismatch: at most)"} <= set(named)
+    assert r"$\alpha$ = 0.2" not in named
+
+
+def test_a_table_that_was_written_and_read_has_all_its_panels(table):
+    read = table.assign(reason=table["reason"].replace("", np.nan))
+    assert len(panels(plotting.imperfections(read))) == len(panels(plotting.imperfections(table)))
+
+
 def test_the_legend_of_costs_names_the_step_sizes_that_are_drawn(table):
     named = words(plotting.settling_costs(table))
     assert {r"$\alpha$ = 1", r"$\alpha$ = 0.5"} <= set(named)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import dyadic_neuro as dn
-from dyadic_neuro import errors
+from dyadic_neuro import errors, relaxation
 from dyadic_neuro.backends.brian2 import stepped
 from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.schedule import settling_steps
@@ -233,6 +233,32 @@ class TestComparison:
         assert isinstance(found.skipped["slow", 1.0], errors.OptionError)
         assert set(found.curves.groupby(["backend", "alpha"]).groups) == {("slow", 0.5), ("reference", 1.0), ("reference", 0.5)}
 
+    def test_raises_the_first_reason_if_nothing_can_run(self, refuses, monkeypatch):
+        with refuses(errors.OptionError, "time constant of hidden1", "unstable"):
+            timestep.compare(self.network, self.data, alphas=(1.0,), backends={"fast": Reference(Substrate({"hidden1": 0.4}))})
+
+        def refuse(*_, alpha, **__):
+            raise errors.OptionError("backend", f"cannot run {alpha:g}", "use another")
+
+        monkeypatch.setattr(timestep.comparison, "settle", refuse)
+        with refuses(errors.OptionError, "backend", "cannot run 0.5"):
+            timestep.compare(self.network, self.data, alphas=(0.5, 0.2))
+
+    def test_does_not_run_for_ever(self, refuses, monkeypatch):
+        with refuses(errors.OptionError, "alphas", "1e-06", "use a larger alpha"):
+            timestep.compare(self.network, self.data, alphas=(1.0, 1e-6))
+        assert len(timestep.compare(self.network, self.data, alphas=(1e-6,), steps=3).curves) == 3
+        monkeypatch.setattr(relaxation, "memory_bytes", lambda: 10_000)
+        with refuses(errors.OptionError, "alphas", "0.05: 'all' of", "use a larger alpha, or fewer samples"):
+            timestep.compare(self.network, self.data, alphas=(1.0, 0.05))
+
+    def test_takes_numbers_and_arrays_of_numpy(self):
+        found = timestep.compare(
+            self.network, self.data, alphas=np.array([1.0, 0.5]), tolerances=np.array([1e-2]), samples=np.int64(1)
+        )
+        wanted = timestep.compare(self.network, self.data, alphas=(1.0, 0.5), tolerances=(1e-2,), samples=1)
+        assert found.curves.equals(wanted.curves)
+
     def test_is_the_same_with_an_executor(self):
         alphas = (1.0, 0.5)
         alone = timestep.compare(self.network, self.data, alphas=alphas)
@@ -317,6 +343,7 @@ class TestComparison:
             ("alphas", {"alphas": ()}),
             ("alphas", {"alphas": 0.5}),
             ("alphas", {"alphas": (None,)}),
+            ("alphas", {"alphas": np.ones((2, 2))}),
             ("tolerances", {"tolerances": (0.0,)}),
             ("tolerances", {"tolerances": "1e-2"}),
             ("backends", {"backends": "reference"}),

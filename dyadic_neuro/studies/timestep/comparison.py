@@ -34,6 +34,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import product
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from dyadic_neuro.studies.timestep.runs import Run, due, kept, settle
 from dyadic_neuro.studies.timestep.settling import (
     TOLERANCES,
     binomial,
+    check_list,
     check_plastic,
     check_step_size,
     check_tolerances,
@@ -65,6 +67,7 @@ from dyadic_neuro.studies.timestep.settling import (
 
 ALPHAS = (1.5, 1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
 FILES = ("curves.csv", "summary.csv")
+_MOST = 2_000_000  # steps of a run that nobody asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,10 @@ class Plan:
     skipped: Mapping[tuple[str, float], OptionError]
 
     def run(self, *, executor: Executor | None = None, progress: bool | None = None) -> Comparison:
-        """Do the tasks, in parallel with an `executor`. Raises SimulatorError, and OptionError for what is no executor."""
+        """Do the tasks, in parallel with an `executor`.
+
+        Raises SimulatorError, and OptionError for what is no executor, or if no backend could run any alpha.
+        """
         check_executor(executor)
         found: dict[tuple[str, float], _Curve | OptionError] = {}
         with counting_bar("comparing", show=progress, total=len(self.tasks)) as advance:
@@ -113,11 +119,14 @@ class Plan:
                 advance()
         curves = [found[task.name, task.alpha] for task in self.tasks]
         measured = [curve for curve in curves if isinstance(curve, _Curve)]
+        skipped = {**self.skipped, **{key: why for key, why in found.items() if isinstance(why, OptionError)}}
+        if not measured:
+            raise next(iter(skipped.values()))
         return Comparison(
             self.depth,
             tables.frame(_CURVES, [curve.rows for curve in measured]),
             tables.frame(_SUMMARY, [curve.summary for curve in measured]),
-            {**self.skipped, **{key: why for key, why in found.items() if isinstance(why, OptionError)}},
+            skipped,
         )
 
 
@@ -125,9 +134,9 @@ def compare(
     network: Network,
     data: Dataset | tuple[ArrayLike, ArrayLike],
     *,
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float] | Array = ALPHAS,
     backends: Sequence[str | Backend] | Mapping[str, str | Backend] = ("reference",),
-    tolerances: Sequence[float] = TOLERANCES,
+    tolerances: Sequence[float] | Array = TOLERANCES,
     samples: int | None = 16,
     steps: int | None = None,
     executor: Executor | None = None,
@@ -138,10 +147,12 @@ def compare(
     `data` is (inputs (samples, n_input), targets) or a Dataset, of which the first `samples` are taken (None: all).
     `alphas` are dt / tau, in (0, 2). `backends` are names or objects; a mapping gives them other names in the tables.
     `steps=None` runs until the gradient is within the smallest of the `tolerances`, or for four times as long as that should
-    take. An `executor` runs one task for each backend and alpha. `progress` shows a bar (None: on a terminal).
+    take; an alpha that needs more than two million steps is refused. An `executor` runs one task for each backend and alpha.
+    `progress` shows a bar (None: on a terminal).
 
-    A backend that cannot run an alpha is left out and named in `skipped`. Raises, before anything runs: OptionError,
-    DataError, UnknownNameError, CycleError, and MissingExtraError (pandas, or a backend's). While running: SimulatorError.
+    A backend that cannot run an alpha is left out and named in `skipped`; if there is no other, its error is raised. Raises,
+    before anything runs: OptionError, DataError, UnknownNameError, CycleError, and MissingExtraError (pandas, or a backend's).
+    While running: SimulatorError.
     """
     check_executor(executor)
     plan = planned(network, data, alphas=alphas, backends=backends, tolerances=tolerances, samples=samples, steps=steps)
@@ -152,9 +163,9 @@ def planned(
     network: Network,
     data: Dataset | tuple[ArrayLike, ArrayLike],
     *,
-    alphas: Sequence[float] = ALPHAS,
+    alphas: Sequence[float] | Array = ALPHAS,
     backends: Sequence[str | Backend] | Mapping[str, str | Backend] = ("reference",),
-    tolerances: Sequence[float] = TOLERANCES,
+    tolerances: Sequence[float] | Array = TOLERANCES,
     samples: int | None = 16,
     steps: int | None = None,
 ) -> Plan:
@@ -170,7 +181,7 @@ def planned(
         simulator = kept(spec) if isinstance(spec, str) else spec
         task = Task(network, order.inputs, order.targets, name, spec, alpha, levels, count)
         try:
-            prepare(
+            wanted = prepare(
                 network,
                 order.inputs,
                 order.targets,
@@ -180,11 +191,19 @@ def planned(
                 settling=getattr(simulator, "settling_steps", None),
                 steps=count,
                 alpha=alpha,
+                tolerance=levels[-1],
             )
         except OptionError as error:
+            if error.field == "record":  # what a run needs to be kept in memory: `record` is no option of ours
+                raise OptionError("alphas", f"{alpha:g}: {error.problem}", "use a larger alpha, or fewer samples") from None
             skipped[name, alpha] = error
         else:
+            if count is None and wanted.steps > _MOST:
+                problem = f"{alpha:g} takes {wanted.steps} steps to {levels[-1]:g}, and at most {_MOST} are run"
+                raise OptionError("alphas", problem, "use a larger alpha")
             tasks.append(task)
+    if not tasks:
+        raise next(iter(skipped.values()))
     return Plan(depth, tuple(tasks), skipped)
 
 
@@ -297,7 +316,7 @@ def _batch(data: object, samples: int | None) -> tuple[Any, Any]:
         data = (data.inputs, data.targets)
     if not isinstance(data, tuple) or len(data) != 2:
         raise DataError("data", f"is {type(data).__name__}", "pass a pair (inputs, targets) or a Dataset")
-    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
+    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, Integral) or samples < 1):
         raise OptionError("samples", f"{samples!r} is no number of samples", "use an integer of at least 1, or None for all")
     try:
         return data[0][:samples], data[1][:samples]
@@ -328,6 +347,4 @@ def _named(backends: object) -> dict[str, str | Backend]:
 
 def _alphas(alphas: object) -> tuple[float, ...]:
     """Return the step sizes. Raises OptionError."""
-    if isinstance(alphas, (str, bytes)) or not isinstance(alphas, Sequence) or not alphas:
-        raise OptionError("alphas", f"{alphas!r} are no list of numbers", f"use for example {ALPHAS}")
-    return tuple(dict.fromkeys(check_step_size("alphas", value) for value in alphas))
+    return tuple(dict.fromkeys(check_step_size("alphas", value) for value in check_list("alphas", alphas, ALPHAS)))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -68,9 +69,11 @@ class Point:
             raise OptionError("what", f"{self.what!r} is no kind of point", f"use one of {list(_KINDS)}")
         for name, least in (("depth", 1), ("width", 1), ("batch", 1), ("epochs", 1), ("seed", 0), ("window", 1)):
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-            if not whole and not (name == "window" and value is None):
+            if name == "window" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise OptionError(name, f"{value!r} is not an integer of at least {least}", f"use for example {least}")
+            object.__setattr__(self, name, int(value))
         for name in ("spread", "noise", "delay", "threshold"):
             value = getattr(self, name)
             if name == "threshold" and value is None:

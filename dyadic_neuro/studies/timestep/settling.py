@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -141,14 +142,22 @@ def check_step_size(field: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def check_tolerances(tolerances: Sequence[float]) -> tuple[float, ...]:
+def check_list(field: str, values: object, example: object) -> Sequence[Any]:
+    """Return the values of a sequence, or of an array (n,), that holds some. Raises OptionError."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = values.tolist()
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
+        raise OptionError(field, f"{values!r} are no list of numbers", f"use for example {example}")
+    return values
+
+
+def check_tolerances(tolerances: Sequence[float] | Array) -> tuple[float, ...]:
     """Return the tolerances, the largest first. Raises OptionError."""
-    if isinstance(tolerances, (str, bytes)) or not isinstance(tolerances, Sequence) or not tolerances:
-        raise OptionError("tolerances", f"{tolerances!r} are no list of numbers", f"use for example {TOLERANCES}")
-    for value in tolerances:
+    values = check_list("tolerances", tolerances, TOLERANCES)
+    for value in values:
         if not (is_real(value) and 0 < value < 1):
             raise OptionError("tolerances", f"{value!r} is outside (0, 1)", "use for example 1e-4")
-    return tuple(sorted({float(value) for value in tolerances}, reverse=True))
+    return tuple(sorted({float(value) for value in values}, reverse=True))
 
 
 def check_plastic(network: Network) -> None:

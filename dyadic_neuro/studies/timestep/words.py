@@ -7,35 +7,50 @@ from typing import Any
 
 import numpy as np
 
+from dyadic_neuro.errors import OptionError
 from dyadic_neuro.studies.timestep.comparison import Comparison
+from dyadic_neuro.studies.timestep.points import COLUMNS
 from dyadic_neuro.studies.timestep.settling import poisson_time, rounding_floor
 
 _FINE = 0.1  # alpha, from which down the settling times of the law are within 5 % of those of continuous time
+
+_HEADING = "What follows is of the sweeps: medians over random tanh chains, unless it speaks of the digits."
 
 
 def answers(table: Any = None, comparison: Comparison | None = None) -> list[str]:  # noqa: ANN401
     """Return sentences about a table of `sweeps.run` and a `timestep.Comparison`, each only if what it is about was measured.
 
-    Where several seeds were measured, numbers are medians over them.
+    The comparison may also be given first, or alone. Where several seeds were measured, numbers are medians over them.
+    Raises OptionError for what is neither.
     """
-    found = [] if comparison is None else list(_compared(comparison))
-    if table is not None:
-        ran = table[table["reason"] == ""]
-        circuits = ran[(ran["what"] == "settling") & ran["threshold"].isna()]
-        still = circuits["noise"] == 0
-        equal = circuits["spread"] == 0
-        prompt = circuits["delay"] == 0
-        found += _unit_steps(circuits[still & equal & prompt])
-        found += _analog(circuits[still & equal & prompt])
-        found += _overshoot(circuits[still & equal & prompt])
-        found += _foretold(circuits[still & equal & prompt])
-        found += _mismatch(circuits[still & prompt])
-        found += _refused(table[table["reason"] != ""])
-        found += _noise(circuits[equal & prompt & ~still])
-        found += _delays(circuits[still & equal & ~prompt])
-        found += _events(ran[(ran["what"] == "settling") & ran["threshold"].notna()])
-        found += _windows(ran[ran["what"] == "training"])
-    return found
+    if isinstance(table, Comparison):
+        table, comparison = comparison, table
+    if not (comparison is None or isinstance(comparison, Comparison)):
+        raise OptionError("comparison", f"{type(comparison).__name__} is none", "pass what timestep.compare returns")
+    if table is not None and not set(COLUMNS) <= set(getattr(table, "columns", ())):
+        raise OptionError("table", f"{type(table).__name__} is no table of sweeps", "pass what sweeps.run returns")
+    said = [] if comparison is None else [*_compared(comparison), *_unsettled(comparison)]
+    swept = [] if table is None else list(_swept(table))
+    return [*said, *([_HEADING] if swept else []), *swept]
+
+
+def _swept(table: Any) -> Iterator[str]:  # noqa: ANN401
+    refused = table["reason"].fillna("") != ""  # a CSV that was read has NaN for an empty reason
+    ran = table[~refused]
+    circuits = ran[(ran["what"] == "settling") & ran["threshold"].isna()]
+    still = circuits["noise"] == 0
+    equal = circuits["spread"] == 0
+    prompt = circuits["delay"] == 0
+    yield from _unit_steps(circuits[still & equal & prompt])
+    yield from _analog(circuits[still & equal & prompt])
+    yield from _overshoot(circuits[still & equal & prompt])
+    yield from _foretold(circuits[still & equal & prompt])
+    yield from _mismatch(circuits[still & prompt])
+    yield from _refused(table[refused])
+    yield from _noise(circuits[equal & prompt & ~still])
+    yield from _delays(circuits[still & equal & ~prompt])
+    yield from _events(ran[(ran["what"] == "settling") & ran["threshold"].notna()])
+    yield from _windows(ran[ran["what"] == "training"])
 
 
 def _compared(comparison: Comparison) -> Iterator[str]:
@@ -47,15 +62,25 @@ def _compared(comparison: Comparison) -> Iterator[str]:
         euler = comparison.curves.loc[comparison.curves["backend"] == backend, "predicted"].notna().any()
         called = "unit steps" if euler else "steps of dt = tau"
         one, best, slow = unit.iloc[0], others.loc[others["steps"].idxmin()], others.loc[others["alpha"].idxmin()]
+        several = best["alpha"] != slow["alpha"]
+        last = f"; alpha = {slow['alpha']:g} takes {slow['steps']:g} steps" if several else ""
         yield (
             f"On {backend}, {called} bring the gradient of this network (D = {one['depth']}) within {one['tolerance']:g} of"
             f" backpropagation's in {one['steps']:g} steps, {one['updates']:,.0f} neuron updates and {one['messages']:,.0f}"
-            f" messages a sample. The best other step size, alpha = {best['alpha']:g}, takes {best['steps']:g} steps,"
-            f" {best['steps'] / one['steps']:.3g} times as many updates and messages; alpha = {slow['alpha']:g} takes"
-            f" {slow['steps']:g} steps, which are {slow['time']:.3g} tau where {called} take {one['time']:g}."
+            f" messages a sample. The {'best other' if len(others) > 1 else 'other'} step size, alpha = {best['alpha']:g}, takes"
+            f" {best['steps']:g} steps, {best['steps'] / one['steps']:.3g} times as many updates and messages{last}, which are"
+            f" {slow['time']:.3g} tau where {called} take {one['time']:g}."
         )
     for (backend, alpha), why in comparison.skipped.items():
         yield f"{backend} did not run alpha = {alpha:g}: {why}."
+
+
+def _unsettled(comparison: Comparison) -> Iterator[str]:
+    lost = comparison.summary[(comparison.summary["alpha"] > 1) & comparison.summary["steps"].isna()]
+    for (backend, alpha), rows in lost.groupby(["backend", "alpha"], sort=False):
+        level, floor = rows["tolerance"].max(), rounding_floor(comparison.depth, alpha)
+        if floor > level:
+            yield f"On {backend}, alpha = {alpha:g} does not settle to {level:g}: its transient enlarges rounding to {floor:.1g}."
 
 
 def _unit_steps(rows: Any) -> Iterator[str]:  # noqa: ANN401
