@@ -318,7 +318,7 @@ def _learning(backend: Backend) -> Finding:
 def _transposes(backend: Backend) -> Finding:
     worst = 0.0
     for size in (1, 8):
-        net = networks.dag(16, 4, activation="tanh", loss="cross_entropy")
+        net = networks.dag(15, 4, activation="tanh", loss="cross_entropy")
         result = train(net, networks.batch(net, 16, 24), backend=backend, epochs=1, batch_size=size, learning_rate=0.2)
         for copies in result.copies.values():
             if copies.backward is not None:
