@@ -171,13 +171,14 @@ class _Processes(ProcessPoolExecutor):
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Begin if need be, and take a task."""
         if self._to_begin:
-            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, so that it holds while a worker starts too
+            # a worker inherits it, and so is never interrupted, not while it starts either; here an interrupt waits meanwhile
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 for _ in range(self._to_begin):
                     super().submit(os.getpid)  # starts a worker
                 self._to_begin = 0
             finally:
-                signal.signal(signal.SIGINT, handler)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return super().submit(fn, *args, **kwargs)
 
 
