@@ -2,16 +2,18 @@
 # ARGS is passed on: make demo ARGS='--data mnist:DIR', make test ARGS='-k chains'.
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench clean core
+.PHONY: help demo test fuzz lint format bench clean core
 
 PYTHON_OF_LAVA := 3.10
 PYTHON_OF_CORE := 3.12
+FUZZ_CASES := 10000
 SETTINGS := pyproject.toml constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 help:
 	@echo "make demo    train on real digits with processes that exchange local messages; figures under out/"
 	@echo "make test    every test, also against the built wheel and on Python $(PYTHON_OF_CORE) where there is one"
+	@echo "make fuzz    10,000 damaged and hostile files, for a night (of which make test reads 500)"
 	@echo "make lint    ruff, mypy, the direction of imports"
 	@echo "make format  what ruff can mend by itself"
 	@echo "make bench   speed and memory, as ratios measured in one run"
@@ -22,6 +24,9 @@ demo: .venv/.demo
 
 test: .venv/.dev core
 	.venv/bin/python -m pytest -n 2 $(ARGS)
+
+fuzz: .venv/.dev
+	DYADIC_FUZZ_CASES=$(FUZZ_CASES) .venv/bin/python -m pytest --timeout 7200 tests/interchange/test_fuzz.py $(ARGS)
 
 lint: .venv/.dev
 	.venv/bin/ruff check
@@ -55,7 +60,7 @@ clean:
 
 .venv/.dev: $(SETTINGS) | .venv/.made
 	@echo "Installing what the demo, the tests and the checks need into .venv"
-	@.venv/bin/python $(INSTALL) '.[lava,brian2,study,dev,sanafe]'
+	@.venv/bin/python $(INSTALL) '.[all]'
 	@touch .venv/.demo $@
 
 # The core alone, without Lava, on a Python and a numpy that Lava does not know. Without such a Python the tests say so and go on.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.interchange import netcdf
+from dyadic_neuro.interchange.netcdf import Variable
 from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 
@@ -64,6 +67,24 @@ class MessageLedger:
     def per_step(self, *, local: bool = False) -> Array:
         """Return the messages of each recorded step, (steps,)."""
         return np.asarray(self.counts[:, [i for i, link in enumerate(self.links) if link.local == local]].sum(axis=1))
+
+    def to_xarray(self) -> Any:  # noqa: ANN401  (an xarray.Dataset)
+        """Return the counts as an xarray.Dataset: `messages` (step, link), or (link,) where the ledger holds totals only.
+
+        Links have the coordinates source, target, kind, local and bits. Raises MissingExtraError.
+        """
+        texts = {"source": "who sends", "target": "who receives", "kind": "what it says", "local": "inside a dyad"}
+        coordinates = {
+            name: Variable(("link",), np.array([getattr(link, name) for link in self.links]), text)
+            for name, text in texts.items()
+        }
+        coordinates["bits"] = Variable(("link",), np.array([link.bits for link in self.links]), "width of a message", "bit")
+        dims: tuple[str, ...] = ("link",)
+        if self.by_step:
+            dims = ("step", "link")
+            coordinates["step"] = Variable(("step",), np.arange(1, len(self.counts) + 1), "the step in which they are sent")
+        counts = self.counts if self.by_step else self.counts[0]
+        return netcdf.dataset(coordinates, {"messages": Variable(dims, counts, "messages of all samples")}, {})
 
     def __iter__(self) -> Iterator[Entry]:
         """Go through the rows that hold messages, in order of steps."""

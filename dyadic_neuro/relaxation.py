@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from numbers import Integral, Real
 from typing import Protocol
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array, checked
-from dyadic_neuro.backends.base import Backend, Relaxation, deployed, resolve
+from dyadic_neuro.backends.base import Backend, Relaxation, deployed, resolve, runs_on
 from dyadic_neuro.dynamics import State, feedback_copies
 from dyadic_neuro.errors import DataError, OptionError, UnknownNameError
 from dyadic_neuro.network import Network
@@ -79,7 +80,8 @@ def relax(
         tolerance=tolerance,
     )
     with simulator.open(network) as session:
-        return session.relax(order)
+        trace = session.relax(order)
+    return trace if trace.runs_on else replace(trace, runs_on=runs_on(simulator))
 
 
 def stream(network: Network, inputs: ArrayLike, targets: ArrayLike, *, backend: str | Backend) -> Stream:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +16,12 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import OptionError
+from dyadic_neuro.interchange import netcdf
+from dyadic_neuro.interchange.netcdf import Variable
 from dyadic_neuro.messages import MessageLedger
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
+from dyadic_neuro.spikes import Spikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,7 @@ class Trace:
     that ran: where a chip had to divide a fan-in, another one than the user's, and `restore` puts its gradients together by
     the keys of the user's. `delays` are the steps that the rates of a projection travel beside the one of every hop, by its
     name: a synapse then reads r_k(steps - 1 - delay), and what was there before step 0 is the initial state, held for ever.
+    `firing` gives the events of a run that was event-driven. `runs_on` says what really ran, as the backend tells it.
     """
 
     network: Network
@@ -46,6 +53,8 @@ class Trace:
     pricing: Callable[[], Cost] | None = None
     restore: Callable[[Mapping[str, Array]], Mapping[str, Array]] = lambda gradients: gradients
     delays: Mapping[str, int] = field(default_factory=dict)
+    firing: Callable[[], Spikes] | None = None
+    runs_on: str = ""
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -61,6 +70,11 @@ class Trace:
     def cost(self) -> Cost | None:
         """What the run cost on the chip that the backend simulates, or None."""
         return None if self.pricing is None else self.pricing()
+
+    @cached_property
+    def spikes(self) -> Spikes | None:
+        """Who sent an event at which step of which sample, or None where populations send at every step that is theirs."""
+        return None if self.firing is None else self.firing()
 
     @cached_property
     def loss(self) -> float:
@@ -97,6 +111,77 @@ class Trace:
         if p.source == self.network.input:
             return self.inputs
         return self.network.activations[p.source].rate(self.potentials[p.source][max(0, step - 1 - self.delays[p.name])])
+
+    def to_xarray(self) -> Any:  # noqa: ANN401  (an xarray.Dataset)
+        """Return the run as an xarray.Dataset, whose arrays are these.
+
+        Its variables are `inputs`, `targets`, and for each population `potential_<name>` and `sensitivity_<name>` with the
+        dimensions step, sample and neuron_<name>, for each parameter `gradient_<source>_to_<target>` or `gradient_<name>_bias`;
+        its coordinates count steps (and `time`, in units of tau), samples and neurons, its attributes say what ran where, and of
+        what network, as JSON without its weights. In names, "_" stands for what NetCDF's tools do not take. Raises
+        MissingExtraError.
+        """
+        rows = len(next(iter(self.potentials.values())))
+        steps = np.arange(rows) if rows == self.steps + 1 else np.array([self.steps])
+        coordinates = {
+            "step": Variable(("step",), steps, "steps done"),
+            "time": Variable(("step",), steps * self.alpha, "time since the start", "tau"),
+            "sample": Variable(("sample",), np.arange(len(self.inputs)), "sample"),
+        }
+        populations = netcdf.names([p.name for p in self.network.populations])
+        for p in self.network.populations:
+            dim = f"neuron_{populations[p.name]}"
+            coordinates[dim] = Variable((dim,), np.arange(p.size), f"neuron of {p.name}", attrs={"population": p.name})
+        ends = {"inputs": self.network.input, "targets": self.network.output}
+        variables = {
+            field: Variable(("sample", f"neuron_{populations[name]}"), getattr(self, field), field)
+            for field, name in ends.items()
+        }
+        for kind, states in (("potential", self.potentials), ("sensitivity", self.sensitivities)):
+            for name, values in states.items():
+                axes = ("step", "sample", f"neuron_{populations[name]}")
+                variables[f"{kind}_{populations[name]}"] = Variable(axes, values, f"{kind} of {name}")
+        for key, label in netcdf.names([*self.gradients]).items():
+            dims, own = self._dims(key, f"gradient_{label}", populations)
+            coordinates |= own
+            long_name = f"dC/d({key}), the mean over the samples"
+            variables[f"gradient_{label}"] = Variable(dims, self.gradients[key], long_name, attrs={"parameter": key})
+        about: dict[str, str | int | float] = {
+            "title": "relaxation of a dyadic network",
+            "backend": self.backend,
+            "runs_on": self.runs_on,
+            "schedule": self.schedule,
+            "alpha": self.alpha,
+            "steps": self.steps,
+            "loss": self.network.cost.name,
+            "final_loss": self.loss,
+            "network_fingerprint": self.network.fingerprint,
+            "network": json.dumps(self.network.record()),
+        }
+        return netcdf.dataset(coordinates, variables, about)
+
+    def _dims(self, key: str, name: str, populations: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, Variable]]:
+        """Return the dimensions of a gradient: the neurons of its populations, or of its own for a part of a matrix."""
+        shape, of = self.gradients[key].shape, key.removesuffix(".bias").split("->")[::-1]
+        sizes = {p.name: p.size for p in self.network.populations}
+        if shape == tuple(sizes.get(population) for population in of):
+            return tuple(f"neuron_{populations[population]}" for population in of), {}
+        dims = tuple(f"{name}_{end}" for end in ("target", "source")[: len(shape)])
+        p = next((p for p in self.network.projections if p.name == key and p.weights.shape == shape), None)
+        if p is None:  # of a network that a chip had to divide
+            return dims, {}
+        neurons = zip(dims, (p.rows, p.columns), (p.target, p.source), strict=False)
+        return dims, {
+            dim: Variable((dim,), np.arange(part.start, part.stop), f"neuron of {population}")
+            for dim, part, population in neurons
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the run to a NetCDF file, whole or not at all: `to_xarray` as the root, the ledger's as the group "messages".
+
+        Raises MissingExtraError, OutputExistsError and FileError.
+        """
+        netcdf.write(path, {"/": self.to_xarray, "messages": self.messages.to_xarray}, overwrite=overwrite)
 
 
 @dataclass(frozen=True, eq=False)

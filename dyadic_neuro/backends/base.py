@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -128,6 +128,9 @@ class Backend(Protocol):
     network in place of the user's, which computes the same in more steps, says so by a method `deployed(network)`. One that
     is a circuit with delays, noise or time constants of its own holds them as `substrate` (a Substrate, or None); one that takes
     other steps than Euler's says by `settling_steps(network, alpha, tolerance, *, switched)` how many.
+
+    `runs_on` (a str) says what really runs, with its version: a simulator, an emulator, or which processor. A backend that
+    approximates promises by `cosine` (in (0, 1)) how closely its gradients point along backpropagation's, at the least.
     """
 
     name: str
@@ -146,6 +149,20 @@ def deployed(backend: Backend, network: Network) -> Network:
     """Return the network that the backend will run, which decides on steps and states: `network` unless it says otherwise."""
     found: Network = getattr(backend, "deployed", lambda same: same)(network)
     return found
+
+
+def runs_on(backend: Backend) -> str:
+    """Return what really runs when the backend does, with its version, as the backend says; "unknown" if it does not."""
+    return str(getattr(backend, "runs_on", "unknown"))
+
+
+@cache
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution, or "(not installed)"."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 @cache  # reading the metadata of every installed package takes longer than a relaxation

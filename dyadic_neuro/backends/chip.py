@@ -53,6 +53,12 @@ class MappedChip:
         self._chip = chip if isinstance(chip, Chip) else Chip.load("loihi2" if chip is None else chip)
         self._made: dict[str, Placed] = {}
 
+    @property
+    def runs_on(self) -> str:
+        """What really runs."""
+        chip, way = self._chip if self._given is None else self._given.chip, "layer by layer" if self._fast else "core by core"
+        return f"this project's model of {chip.name}, {way}, NumPy {np.__version__} on the CPU; no chip"
+
     def missing(self) -> str | None:
         """Return None: it needs nothing but NumPy."""
         return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Epoch, Learning, Relaxation
+from dyadic_neuro.backends.base import Epoch, Learning, Relaxation, version_of
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MappingError, OptionError
@@ -74,6 +74,11 @@ class Lava:
             raise OptionError("timeout", problem, "use for example Lava(timeout=20.0)")
         self.mapping: Placed | None = mapping
         self.timeout: float = float(timeout)
+
+    @property
+    def runs_on(self) -> str:
+        """What really runs."""
+        return f"lava-nc {version_of('lava-nc')}, its simulator on the CPU; no Loihi"
 
     def missing(self) -> str | None:
         """Return what must be installed, or None. Lava itself is not imported here, nor anywhere in this process."""

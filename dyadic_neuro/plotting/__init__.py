@@ -1,5 +1,6 @@
 """Figures: what a relaxation and a training did, and what lies where on a chip. Needs matplotlib (the extra `plot`)."""
 
+from dyadic_neuro.plotting.agreement import error_maps
 from dyadic_neuro.plotting.canvas import available, check, save
 from dyadic_neuro.plotting.layout import mesh
 from dyadic_neuro.plotting.learning import learning_curve, waves
@@ -11,6 +12,7 @@ __all__ = [
     "approach",
     "available",
     "check",
+    "error_maps",
     "imperfections",
     "learning_curve",
     "link_loads",

@@ -1,38 +1,36 @@
 """The suite that any backend runs: `check(backend)` holds it to DESIGN section 2, case by case.
 
 Every case relaxes or learns small seeded networks and compares with code that the backend does not share: repeated
-`dynamics.step` for trajectories, the oracle for gradients and learning. A case that a backend cannot do stands in its
-`unsupported`, with the reason.
+`dynamics.step` for trajectories, the oracle for gradients and learning, with the limits of `tolerances`. A case that a backend
+cannot do stands in its `unsupported`, with the reason. A backend whose dt is not tau steps with its own alpha, and takes until
+it has settled where others take 2D.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from dyadic_neuro import dynamics, messages
-from dyadic_neuro.activations import ACTIVATIONS
-from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend, Session
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import CycleError, DataError, DyadicError, OptionError, SessionClosedError, UnknownNameError
 from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import backprop, descend
-from dyadic_neuro.population import Population
 from dyadic_neuro.projection import Projection
-from dyadic_neuro.relaxation import prepare, relax
+from dyadic_neuro.relaxation import relax
 from dyadic_neuro.schedule import Schedule
-from dyadic_neuro.testing import networks
-from dyadic_neuro.trace import Trace, relative_error
+from dyadic_neuro.testing import networks, problems, tolerances
+from dyadic_neuro.testing.orders import order as order_of
+from dyadic_neuro.testing.orders import settled
+from dyadic_neuro.testing.tolerances import EXACT, LEARNED, SINGLE, WRONG
+from dyadic_neuro.testing.twin import cosine, difference, follow
+from dyadic_neuro.trace import relative_error
 from dyadic_neuro.training import train
-
-EXACT = 1e-12  # rounding of a few hundred float64 operations, relative to the largest entry
-LEARNED = 1e-10  # ... of some hundred updates after each other
-WRONG = 1e-6  # an error that no rounding explains
 
 
 @dataclass(frozen=True)
@@ -97,114 +95,88 @@ def _result(case: Case, backend: Backend) -> Result:
 
 # Cases
 
-Problem = tuple[Network, Array, Array]
+_LEARNED_FROM = 8  # samples
 
 
-def _problems() -> list[Problem]:
-    """Chains and networks with skip connections, batches of 1 and 32, all losses."""
-    nets = [
-        (networks.chain(1, 1, loss="squared_error"), 1),
-        (networks.chain(2, 4, activation="tanh", loss="cross_entropy"), 32),
-        (networks.dag(3, 4, activation="sigmoid", loss="binary_cross_entropy"), 32),
-        (networks.dag(4, 5, loss="cross_entropy"), 1),
-        (networks.dag(5, 4, activation="tanh", parts=True), 8),
-    ]
-    return [(net, *networks.batch(net, i, size)) for i, (net, size) in enumerate(nets)]
-
-
-def _twin(
-    problem: Problem, steps: int, initial: State, alpha: float = 1.0, backward: Mapping[str, Array] | None = None
-) -> list[State]:
-    """Return the states 0 .. steps by the slow, obvious way."""
-    states = [initial]
-    for _ in range(steps):
-        states.append(dynamics.step(problem[0], states[-1], problem[1], problem[2], alpha, backward))
-    return states
-
-
-def _difference(trace: Trace, states: list[State]) -> float:
-    """Return the largest difference between a trace and the states that it should have gone through."""
-    worst = 0.0
-    for name in trace.potentials:
-        for found, wanted in (
-            (trace.potentials[name], [state.potentials[name] for state in states]),
-            (trace.sensitivities[name], [state.sensitivities[name] for state in states]),
-        ):
-            if found.shape != (len(wanted), *wanted[0].shape) or found.dtype != wanted[0].dtype:
-                return float("inf")
-            worst = max(worst, float(np.abs(found - np.stack(wanted)).max()))
-    return worst
+def _few(backend: Backend) -> list[problems.Problem]:
+    """Return a chain and a network with skip connections, two samples each; tiny where they take seconds a sample."""
+    if getattr(backend, "cosine", None) is not None:
+        return problems.tiny()
+    return [(net, x[:2], y[:2]) for net, x, y in problems.problems()[1:3]]
 
 
 def _trajectory(backend: Backend) -> Finding:
     worst = 0.0
-    for problem in _problems():
+    for problem in problems.problems():
         net, x, y = problem
         steps = net.relaxation_steps + 1
         trace = relax(net, x, y, backend=backend, steps=steps)
-        worst = max(worst, _difference(trace, _twin(problem, steps, State.zero(net, len(x)))))
+        worst = max(worst, difference(trace, follow(problem, steps, State.zero(net, len(x)), backend.alpha)))
     return Finding(worst, backend.tolerance)
 
 
 def _slow_steps(backend: Backend) -> Finding:
-    problem = _problems()[2]
+    problem = problems.problems()[2]
     net, x, y = problem
     initial = networks.state(net, 5, len(x))
-    trace = relax(net, x, y, backend=backend, steps=20, alpha=0.3, initial=initial)
-    return Finding(_difference(trace, _twin(problem, 20, initial, alpha=0.3)), backend.tolerance)
+    alpha = 0.3 if backend.alpha == 1.0 else backend.alpha
+    trace = relax(net, x, y, backend=backend, steps=20, alpha=alpha, initial=initial)
+    return Finding(difference(trace, follow(problem, 20, initial, alpha)), backend.tolerance)
 
 
 def _any_state(backend: Backend) -> Finding:
-    problem = _problems()[1]
+    problem = problems.problems()[1]
     net, x, y = problem
     initial = networks.state(net, 6, len(x), scale=100.0)
-    trace = relax(net, x, y, backend=backend, initial=initial)
+    trace = relax(net, x, y, backend=backend, initial=initial, steps=settled(backend, net, tolerance=1e-20))
     error = max(relative_error(trace.gradients, backprop(net, x, y)).values())
-    return Finding(max(error, _difference(trace, _twin(problem, net.relaxation_steps, initial))), max(EXACT, backend.tolerance))
+    far = difference(trace, follow(problem, trace.steps, initial, backend.alpha))
+    return Finding(max(error, far), max(EXACT.limit, backend.tolerance))
 
 
 def _exact(backend: Backend) -> Finding:
     worst = 0.0
-    for net, x, y in _problems():
+    for net, x, y in problems.problems():
         wanted = backprop(net, x, y)
         for more in (0, 3):
             trace = relax(net, x, y, backend=backend, steps=net.relaxation_steps + more, record="last")
             if set(trace.gradients) != set(wanted) or any(trace.gradients[key].shape != wanted[key].shape for key in wanted):
-                return Finding(float("inf"), EXACT)
+                return Finding(float("inf"), EXACT.limit)
             worst = max(worst, *relative_error(trace.gradients, wanted).values())
-    return Finding(worst, max(EXACT, backend.tolerance))
+    return Finding(worst, max(EXACT.limit, backend.tolerance))
 
 
 def _not_before(backend: Backend) -> Finding:
     least = float("inf")
-    for net, x, y in _problems()[1:3]:
+    for net, x, y in _few(backend):
         trace = relax(
             net, x, y, backend=backend, steps=net.relaxation_steps - 1, initial=networks.state(net, 7, len(x)), record="last"
         )
         error = relative_error(trace.gradients, backprop(net, x, y))
         first = [f"{name}.bias" for name, height in net.heights.items() if height == net.depth - 1 and name != net.input]
         least = min(least, *(error[key] for key in first))
-    return Finding(least, WRONG, at_least=True)
+    return Finding(least, WRONG.limit, at_least=True)
 
 
 def _arrival(backend: Backend) -> Finding:
     """Measure the steps by which any potential or sensitivity is exact too late, or too early."""
     worst = 0
-    for net, x, y in _problems()[1:3]:
+    for net, x, y in problems.problems()[1:3]:
         trace = relax(net, x, y, backend=backend, steps=net.relaxation_steps + 2, initial=networks.state(net, 8, len(x)))
         for name in trace.potentials:
             for rows, due in (
                 (trace.potentials[name], net.depths[name]),
                 (trace.sensitivities[name], net.depth + 1 + net.heights[name]),
             ):
-                wrong = np.flatnonzero(np.abs(rows - rows[-1]).max(axis=(1, 2)) > EXACT * max(1.0, float(np.abs(rows[-1]).max())))
+                limit = EXACT.limit * max(1.0, float(np.abs(rows[-1]).max()))
+                wrong = np.flatnonzero(np.abs(rows - rows[-1]).max(axis=(1, 2)) > limit)
                 worst = max(worst, abs((int(wrong[-1]) + 1 if len(wrong) else 0) - due))
     return Finding(worst, 0)
 
 
 def _wavefront(backend: Backend) -> Finding:
     worst = 0.0
-    for problem in _problems()[:3]:
+    for problem in problems.problems()[:3]:
         net, x, y = problem
         initial = networks.state(net, 9, len(x))
         steps = net.relaxation_steps + 2
@@ -219,14 +191,14 @@ def _wavefront(backend: Backend) -> Finding:
                     {n: (new if schedule.sensitivities[n].updates(t) else old).sensitivities[n] for n in new.potentials},
                 )
             )
-        worst = max(worst, _difference(trace, states))
+        worst = max(worst, difference(trace, states))
         whole = relax(net, x, y, backend=backend, schedule="wavefront", initial=initial, record="last")
         worst = max(worst, *relative_error(whole.gradients, backprop(net, x, y)).values())
-    return Finding(worst, max(EXACT, backend.tolerance))
+    return Finding(worst, max(EXACT.limit, backend.tolerance))
 
 
 def _last(backend: Backend) -> Finding:
-    net, x, y = _problems()[1]
+    net, x, y = _few(backend)[0]
     whole, last = (relax(net, x, y, backend=backend, record=record) for record in ("all", "last"))
     worst = max(float(np.abs(last.potentials[n][0] - u[-1]).max()) for n, u in whole.potentials.items())
     worst = max(worst, *(float(np.abs(last.sensitivities[n][0] - s[-1]).max()) for n, s in whole.sensitivities.items()))
@@ -234,49 +206,26 @@ def _last(backend: Backend) -> Finding:
 
 
 def _other_copies(backend: Backend) -> Finding:
-    problem = _problems()[2]
+    problem = problems.problems()[2]
     net, x, y = problem
     rng = np.random.default_rng(10)
     copies = {p.name: rng.normal(size=p.weights.T.shape) for p in net.projections if p.source != net.input}
-    trace = relax(net, x, y, backend=backend, backward=copies)
-    return Finding(
-        _difference(trace, _twin(problem, net.relaxation_steps, State.zero(net, len(x)), backward=copies)), backend.tolerance
-    )
+    trace = relax(net, x, y, backend=backend, steps=net.relaxation_steps, backward=copies)
+    wanted = follow(problem, trace.steps, State.zero(net, len(x)), backend.alpha, copies)
+    return Finding(difference(trace, wanted), backend.tolerance)
 
 
 def _cycle(backend: Backend) -> Finding:
-    rng = np.random.default_rng(11)
-    populations = [
-        Population("input", 3),
-        Population("a", 4, "tanh", rng.normal(size=4)),
-        Population("b", 4, "tanh"),
-        Population("output", 2),
-    ]
-    pairs = [("input", "a"), ("a", "b"), ("b", "a"), ("b", "output"), ("a", "a"), ("output", "b")]
-    size = {population.name: population.size for population in populations}
-    net = Network(populations, [Projection(s, t, rng.normal(0.0, 0.3, (size[t], size[s]))) for s, t in pairs])
-    problem = (net, *networks.batch(net, 11, 3))
+    problem = problems.cyclic()
     trace = relax(*problem, backend=backend, steps=9)
-    return Finding(_difference(trace, _twin(problem, 9, State.zero(net, 3))), backend.tolerance)
+    return Finding(difference(trace, follow(problem, 9, State.zero(problem[0], 3), backend.alpha)), backend.tolerance)
 
 
 def _activations(backend: Backend) -> Finding:
-    """One chain with every activation in it."""
-    names = sorted(ACTIVATIONS)
-    rng = np.random.default_rng(12)
-    populations = [
-        Population("input", 4),
-        *(Population(f"hidden{i}", 4, n, rng.normal(size=4)) for i, n in enumerate(names, 1)),
-        Population("output", 3),
-    ]
-    net = Network(
-        populations, [Projection(a.name, b.name, rng.normal(0.0, 0.6, (b.size, a.size))) for a, b in pairwise(populations)]
-    )
-    x, y = networks.batch(net, 12, 5)
-    return Finding(
-        max(relative_error(relax(net, x, y, backend=backend, record="last").gradients, backprop(net, x, y)).values()),
-        max(EXACT, backend.tolerance),
-    )
+    net, x, y = problems.every_activation()
+    trace = relax(net, x, y, backend=backend, steps=settled(backend, net), record="last")
+    error = max(relative_error(trace.gradients, backprop(net, x, y)).values())
+    return Finding(error, max(EXACT.limit, backend.tolerance))
 
 
 def _single_precision(backend: Backend) -> Finding:
@@ -285,16 +234,15 @@ def _single_precision(backend: Backend) -> Finding:
     trace = relax(net, x, y, backend=backend)
     arrays = [*trace.potentials.values(), *trace.sensitivities.values(), *trace.gradients.values()]
     wrong = sum(array.dtype != np.float32 for array in arrays)
-    # float32 keeps 7 digits; a dozen products and sums lose about one of them
-    return Finding(wrong + max(relative_error(trace.gradients, backprop(net, x, y)).values()), 1e-5)
+    return Finding(wrong + max(relative_error(trace.gradients, backprop(net, x, y)).values()), SINGLE.limit)
 
 
 def _ledger(backend: Backend) -> Finding:
     """Count the rows by which the ledger differs from what the schedule implies."""
     differing = 0
-    for schedule in ("free", "wavefront"):
-        net, x, y = _problems()[2]
-        trace = relax(net, x, y, backend=backend, schedule=schedule)
+    for schedule in ("free", "wavefront") if backend.alpha == 1.0 else ("free",):
+        net, x, y = problems.problems()[2]
+        trace = relax(net, x, y, backend=backend, schedule=schedule, steps=net.relaxation_steps)
         wanted = messages.expected(
             net, Schedule.of(net, schedule), trace.steps, len(x), by_step=True, window=trace.steps, learning=False
         )
@@ -305,35 +253,44 @@ def _ledger(backend: Backend) -> Finding:
 def _learning(backend: Backend) -> Finding:
     worst = 0.0
     for net, size in (
-        (networks.chain(14, 3, activation="tanh", loss="cross_entropy"), 1),
-        (networks.dag(15, 4, activation="sin", loss="cross_entropy"), 8),
+        (networks.chain(2, 4, activation="tanh", loss="cross_entropy"), 1),
+        (networks.dag(3, 4, activation="sin", loss="binary_cross_entropy"), 4),
     ):
-        x, y = networks.batch(net, 14, 24)
-        result = train(net, (x, y), backend=backend, epochs=2, batch_size=size, learning_rate=0.2, shuffle=False)
-        wanted = descend(net, x, y, [*np.arange(24).reshape(-1, size)] * 2, 0.2)
+        x, y = networks.batch(net, 14, _LEARNED_FROM)
+        window = settled(backend, net, switched=True)
+        options: dict[str, Any] = {"epochs": 2, "batch_size": size, "learning_rate": 0.2, "shuffle": False, "window": window}
+        result = train(net, (x, y), backend=backend, **options)
+        wanted = descend(net, x, y, [*np.arange(_LEARNED_FROM).reshape(-1, size)] * 2, 0.2)
         worst = max(worst, *relative_error(result.network.parameters, wanted.parameters).values())
-    return Finding(worst, max(LEARNED, backend.tolerance))
+    return Finding(worst, max(LEARNED.limit, backend.tolerance))
 
 
 def _transposes(backend: Backend) -> Finding:
-    worst = 0.0
-    for size in (1, 8):
-        net = networks.dag(15, 4, activation="tanh", loss="cross_entropy")
-        result = train(net, networks.batch(net, 16, 24), backend=backend, epochs=1, batch_size=size, learning_rate=0.2)
+    net, worst = networks.dag(3, 4, activation="tanh", loss="binary_cross_entropy"), 0.0
+    window, data = settled(backend, net, switched=True), networks.batch(net, 16, _LEARNED_FROM)
+    for size in (1, 4):
+        result = train(net, data, backend=backend, epochs=1, batch_size=size, learning_rate=0.2, window=window)
+        bit_for_bit = size == 1 and backend.alpha == 1.0
         for copies in result.copies.values():
             if copies.backward is not None:
-                difference = float(np.abs(copies.forward - copies.backward.T).max())
-                worst = max(worst, difference if size > 1 or difference == 0.0 else float("inf"))  # one sample: bit for bit
-    return Finding(worst, max(EXACT, backend.tolerance))
+                gap = float(np.abs(copies.forward - copies.backward.T).max())
+                worst = max(worst, float("inf") if bit_for_bit and gap else gap)
+    return Finding(worst, max(EXACT.limit, backend.tolerance))
+
+
+def _direction(backend: Backend) -> Finding:
+    runs = [(problem, relax(*problem, backend=backend, record="last")) for problem in _few(backend)]
+    least = float(np.min([cosine(trace.gradients, backprop(*problem)) for problem, trace in runs]))
+    return Finding(least, tolerances.direction(getattr(backend, "cosine", None)), at_least=True)
 
 
 def _closing(backend: Backend) -> Finding:
     """Count calls after close that do anything but raise SessionClosedError."""
-    net, x, y = _problems()[0]
-    order = prepare(net, x, y, backend_alpha=backend.alpha)
+    net, x, y = problems.problems()[0]
+    order = order_of(backend, net, x, y)
     session = backend.open(net)
     first, second = session.relax(order), session.relax(order)
-    wrong = int(_difference(second, [first.state(row) for row in range(first.steps + 1)]) != 0.0)
+    wrong = int(difference(second, [first.state(row) for row in range(first.steps + 1)]) != 0.0)
     session.close()
     session.close()
     try:
@@ -353,6 +310,7 @@ class _Unopened:
             backend.tolerance,
             backend.unsupported,
         )
+        self.settling_steps = getattr(backend, "settling_steps", None)
         self._backend = backend
         self.opened = 0
 
@@ -366,7 +324,7 @@ class _Unopened:
 
 def _typed_errors(backend: Backend) -> Finding:
     """Count bad orders that do not raise the right error, or that open a session first."""
-    net, x, y = _problems()[1]
+    net, x, y = problems.problems()[1]
     watched = _Unopened(backend)
     loop = Network(
         [*net.populations],
@@ -415,7 +373,8 @@ CASES = (
     Case("single-precision", "a float32 network computes, and answers, in float32", _single_precision),
     Case("ledger", "the ledger holds every message, at its step, and no other", _ledger),
     Case("learning", "learning equals stochastic gradient descent on the oracle's gradients", _learning),
-    Case("transposes", "both copies of a weight stay transposes; bit for bit with one sample a window", _transposes),
+    Case("transposes", "both copies of a weight stay transposes; bit for bit with one sample a window of 2D", _transposes),
+    Case("direction", "gradients point along backpropagation's, as closely as the backend promises", _direction),
     Case("closing", "a session serves again and again, and after close only says that it is closed", _closing),
     Case("typed-errors", "bad orders raise their typed error before a session is opened", _typed_errors),
 )

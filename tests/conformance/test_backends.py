@@ -13,7 +13,7 @@ from dyadic_neuro.backends.base import available, resolve
 from dyadic_neuro.backends.brian2 import Brian2
 from dyadic_neuro.backends.brian2.runtime import imported
 from dyadic_neuro.errors import MissingExtraError
-from dyadic_neuro.testing import conformance
+from dyadic_neuro.testing import agreement, conformance
 
 if find_spec("brian2") is not None:
     with warnings.catch_warnings():
@@ -40,12 +40,13 @@ BACKENDS = {name: lambda _, name=name: resolve(name) for name in sorted(availabl
     "chip, layer by layer": lambda _: dn.backends.MappedChip(fast=True),
     "chip, small cores": lambda _: dn.backends.MappedChip(chip=small_cores()),
 }
-COMPILED = {"brian2", "brian2-standalone"}  # the first case that needs a circuit waits for its compilation, a minute on Cython
+# The first case that needs a circuit waits for its compilation, a minute on Cython; an emulator takes its time for each sample.
+SLOW = {"brian2", "brian2-standalone", "nengo-loihi-emulator"}
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.timeout(400) if name in COMPILED else ()) for name in BACKENDS],
+    params=[pytest.param(name, marks=pytest.mark.timeout(400) if name in SLOW else ()) for name in BACKENDS],
 )
 def backend(request, tmp_path_factory):
     """One object for all cases, which keeps what it has compiled."""
@@ -64,3 +65,10 @@ def test_backend_keeps_the_law(backend, case):
         assert result.reason
     else:
         assert result.verdict == "passed", result
+
+
+def test_backend_stands_beside_the_others(backend):
+    found = agreement.measure(backend)  # a row of `check --all`
+    assert found.error == ""
+    assert {name: m for name, m in found.measures.items() if m.verdict == "failed"} == {}
+    assert found.verdict == ("passed" if getattr(backend, "cosine", None) is None else "approximate")

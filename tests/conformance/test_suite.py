@@ -11,7 +11,7 @@ from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.errors import UnknownNameError
 from dyadic_neuro.messages import MessageLedger
 from dyadic_neuro.schedule import Schedule
-from dyadic_neuro.testing import conformance
+from dyadic_neuro.testing import conformance, problems, tolerances
 
 
 class Broken(Reference):
@@ -82,6 +82,11 @@ def off_by_little(epoch):
     return replace(epoch, parameters={key: value * (1 + 1e-8) for key, value in epoch.parameters.items()})
 
 
+def astray(trace):
+    """One bias gradient of the wrong sign, as if the readout subtracted the other way round."""
+    return replace(trace, gradients={key: -g if key == "output.bias" else g for key, g in trace.gradients.items()})
+
+
 def in_double(trace):
     return replace(trace, potentials={n: u.astype("float64") for n, u in trace.potentials.items()})
 
@@ -104,13 +109,14 @@ FAULTS = {
     "ledger": Broken(spoil_trace=without_first_link),
     "learning": Broken(spoil_epoch=off_by_little),
     "transposes": Broken(spoil_epoch=drifted),
+    "direction": Broken(spoil_trace=astray),
     "closing": Broken(close=False),
 }
 
 
 def order_network(order):
     """The suite's networks are told apart by the widths of their data; good enough to spoil an order."""
-    for network, x, _ in conformance._problems():
+    for network, x, _ in problems.problems():
         if x.shape == order.inputs.shape and np.array_equal(x, order.inputs):
             return network
     raise LookupError
@@ -138,6 +144,40 @@ def test_a_backend_that_opens_a_session_for_a_bad_order_fails():
 
 def test_every_case_but_typed_errors_has_a_fault_of_its_own():
     assert {case.name for case in conformance.CASES} == set(FAULTS) | {"typed-errors"}
+
+
+@pytest.mark.parametrize(
+    ("promise", "turned", "verdict"), [(0.99, 0.08, "passed"), (0.999, 0.08, "failed"), (0.5, 0.5, "failed")]
+)
+def test_an_approximation_keeps_its_promise_of_a_direction_and_may_not_promise_little(promise, turned, verdict):
+    def turn(trace):
+        rng = np.random.default_rng(0)
+        noisy = {key: rng.normal(size=g.shape) for key, g in trace.gradients.items()}
+        scale = turned * norm(trace.gradients) / norm(noisy)
+        return replace(trace, gradients={key: g + scale * noisy[key] for key, g in trace.gradients.items()})
+
+    backend = Broken(spoil_trace=turn)
+    backend.cosine = promise
+    (result,) = conformance.check(backend, only=["direction"])
+    assert result.verdict == verdict
+    assert result.limit == max(promise, tolerances.PROMISED.limit)
+
+
+def norm(gradients):
+    return np.sqrt(sum((g**2).sum() for g in gradients.values()))
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.25])
+def test_a_backend_with_a_step_of_its_own_is_held_to_the_same_laws(alpha):
+    class Slow(Reference):
+        pass
+
+    backend = Slow()
+    backend.alpha = alpha
+    about_unit_steps = {"exact-at-2D", "not-before-2D", "arrival", "wavefront"}
+    cases = [case.name for case in conformance.CASES if case.name not in about_unit_steps]
+    results = list(conformance.check(backend, only=cases))
+    assert [(result.case, result.measured) for result in results if result.verdict != "passed"] == []
 
 
 def test_what_is_unsupported_carries_its_reason_and_is_not_run():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dyadic_neuro.backends.base import version_of
 from dyadic_neuro.backends.brian2.circuit import Blueprint
 from dyadic_neuro.backends.brian2.deployment import Engine, Setting
 from dyadic_neuro.backends.brian2.equations import COORDINATES, Form
@@ -28,6 +29,7 @@ from dyadic_neuro.substrate import Substrate
 
 NAMES = {"cython": "brian2", "numpy": "brian2-numpy", "cpp_standalone": "brian2-standalone"}
 """The name of the backend on each of Brian2's targets."""
+_RUNS = {"cython": "compiled by Cython", "numpy": "its NumPy code", "cpp_standalone": "a C++ program of its own"}
 PLASTICITY = ("windowed", "continuous")
 _TAU_S = 0.01
 _ROUNDED = 1.0 + 1e-14  # dt / tau that differs from 1 by rounding
@@ -111,6 +113,11 @@ class Brian2:
         self._setting = Setting(self.name, form, dt_s, substrate or Substrate(), _thresholds(threshold))
         self._integrator = found
         self._circuits: dict[Any, Engine] = {}
+
+    @property
+    def runs_on(self) -> str:
+        """What really runs."""
+        return f"Brian2 {version_of('brian2')}, {_RUNS[self.target]} on the CPU"
 
     def missing(self) -> str | None:
         """Return what must be installed: Brian2 itself, or a compiler for the target."""

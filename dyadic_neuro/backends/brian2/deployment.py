@@ -20,6 +20,7 @@ from dyadic_neuro.errors import OptionError
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Schedule
+from dyadic_neuro.spikes import Spikes
 from dyadic_neuro.substrate import Substrate
 
 _ALWAYS = 2**31 - 1  # steps: what the input causes changes with its weights
@@ -204,7 +205,7 @@ class Deployment:
         due = messages.expected(self.network, self.schedule, steps, batch, by_step=by_step, window=window, learning=learning)
         counts: Array = due.counts * form.integrator.stages
         if form.events:
-            step = np.rint(found["events.t"] / self.setting.dt_s).astype(np.int64) - int(found["origin"])
+            step = self._event_steps(found)
             row = step % window if by_step else np.zeros_like(step)
             for i, link in enumerate(due.links):
                 if not link.local:
@@ -214,6 +215,25 @@ class Deployment:
                     own = (found["events.i"] >= axons.start) & (found["events.i"] < axons.stop)
                     counts[:, i] = np.bincount(row[own], minlength=len(counts))
         return messages.MessageLedger(due.links, counts, by_step)
+
+    def _event_steps(self, found: Mapping[str, Array]) -> Array:
+        """Return the step of each event, counted from the run's first, 0."""
+        return np.asarray(np.rint(found["events.t"] / self.setting.dt_s).astype(np.int64) - int(found["origin"]))
+
+    def spikes(self, found: Mapping[str, Array], steps: int, batch: int) -> Spikes:
+        """Return the events of each population: one where a neuron's axons sent one, along however many projections."""
+        layout, size = self.layout, self.layout.size
+        step, axon = self._event_steps(found), found["events.i"]
+        # as one number, of which each neuron has one for each kind and step
+        sent = np.unique((2 * step + layout.is_forward[axon]) * size + layout.source[axon])
+        step, forward, neuron = sent // (2 * size), sent // size % 2 == 1, sent % size
+        events = []
+        ways = messages.links(self.network, learning=False)
+        for name, kind in dict.fromkeys((link.source, link.kind) for link in ways if not link.local):
+            own = layout.neurons[name]
+            chosen = (forward == (kind == "rate")) & (own.start <= neuron) & (neuron < own.stop)
+            events.append((name, kind, step[chosen] // steps, step[chosen] % steps + 1, neuron[chosen] - own.start))
+        return Spikes.of(events, batch=batch, steps=steps, dt_ms=1e3 * self.setting.dt_s)
 
 
 def _room(samples: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Brian2Session(LocalSession):
             {key: np.asarray(total * (1.0 / batch), total.dtype) for key, total in sums.items()},
             ledger,
             delays={name: forward for name, (forward, _) in circuit.delays.items() if forward},
+            firing=partial(circuit.spikes, found, steps, batch) if self._setting.form.events else None,
         )
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:

@@ -20,6 +20,7 @@ from dyadic_neuro.substrate import Substrate
 from dyadic_neuro.trace import Trace
 
 _ROUNDING = 1e-12  # of sums in another order
+_RUNS_ON = f"NumPy {np.__version__} in this process, on the CPU"
 _States = tuple[dict[str, Array], dict[str, Array], dict[str, Array]]  # potentials, sensitivities, gradients
 
 
@@ -48,6 +49,11 @@ class Reference:
         if stacked and substrate is not None:
             raise OptionError("stacked", "is asked for, and a substrate too, which goes unit by unit", "give one of them")
         self.substrate, self.tolerance, self._stacked = substrate, _ROUNDING if stacked else 0.0, stacked
+
+    @property
+    def runs_on(self) -> str:
+        """What really runs."""
+        return _RUNS_ON
 
     def missing(self) -> str | None:
         """Return None: it needs nothing but NumPy."""
@@ -97,6 +103,7 @@ class ReferenceSession(LocalSession):
                 network, order.schedule, steps, len(order.inputs), by_step=order.by_step, window=steps, learning=False
             ),
             delays=self._delays(order.alpha),
+            runs_on=_RUNS_ON,
         )
 
     def _one_by_one(self, order: Relaxation) -> _States:
