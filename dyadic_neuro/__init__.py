@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dyadic_neuro.projection import Projection
     from dyadic_neuro.quantity import Quantity
     from dyadic_neuro.relaxation import relax, stream
+    from dyadic_neuro.spikes import Spikes
     from dyadic_neuro.substrate import Substrate
     from dyadic_neuro.trace import Trace
     from dyadic_neuro.training import TrainingResult, train
@@ -47,6 +48,7 @@ _SOURCES = {
     "Population": "dyadic_neuro.population",
     "Projection": "dyadic_neuro.projection",
     "Quantity": "dyadic_neuro.quantity",
+    "Spikes": "dyadic_neuro.spikes",
     "State": "dyadic_neuro.dynamics",
     "Substrate": "dyadic_neuro.substrate",
     "Trace": "dyadic_neuro.trace",
@@ -81,6 +83,7 @@ __all__ = [
     "Population",
     "Projection",
     "Quantity",
+    "Spikes",
     "State",
     "Substrate",
     "Trace",

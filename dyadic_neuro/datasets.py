@@ -15,6 +15,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array, checked, frozen
 from dyadic_neuro.errors import DataError, FileError, MissingExtraError, OptionError, UnknownNameError
+from dyadic_neuro.interchange.limits import most_bytes
 
 LAYOUTS = (("inputs", "targets", "test_inputs", "test_targets"), ("x_train", "y_train", "x_test", "y_test"))
 MOST_CLASSES = 65_536  # a larger label in a file is taken for a mistake, not for a readout of that many units
@@ -172,6 +173,10 @@ def _read_npz(where: str) -> tuple[tuple[str, ...], list[Array]]:
         if not names:
             fix = f"name them as in {LAYOUTS[0]} or {LAYOUTS[1]}, with or without the last two"
             raise DataError("names of arrays", f"are {held[:9]}, which do not make one data set", fix)
+        packed, unpacked = os.path.getsize(where), sum(archive.getinfo(f"{name}.npy").file_size for name in names)
+        if unpacked > most_bytes(packed):
+            fix = "save it unpacked, with numpy.savez"
+            raise DataError("size", f"would grow from {packed} to {unpacked} bytes, {most_bytes(packed)} are the most", fix)
         arrays = []
         for name in names:
             with archive.open(f"{name}.npy") as stream:

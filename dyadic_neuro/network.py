@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, cast
@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from dyadic_neuro import topology
 from dyadic_neuro.activations import ACTIVATIONS, Activation
 from dyadic_neuro.arrays import Array, checked, frozen
-from dyadic_neuro.errors import CycleError, DataError, FileError, NetworkError, OptionError, UnknownNameError
-from dyadic_neuro.interchange import npz
+from dyadic_neuro.errors import CycleError, DataError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.interchange import nir, npz, onnx, torch_state
 from dyadic_neuro.losses import LOSSES, Loss, loss
 from dyadic_neuro.population import ActivationSpec, Population
 from dyadic_neuro.projection import Projection
@@ -365,6 +365,117 @@ class Network:
             return cls.from_record(record, arrays)
         except (KeyError, TypeError, ValueError, LookupError) as error:
             raise FileError(str(path), f"does not describe a network ({error})", "it is corrupt: use another copy") from None
+
+    # Other tools' files. What they cannot hold stands in their metadata, and comes back from there.
+
+    @classmethod
+    def from_nir(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        loss: LossSpec | None = None,
+        activation: ActivationSpec | Mapping[str, ActivationSpec] | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Network:
+        """Read a graph of the Neuromorphic Intermediate Representation: matrices and neurons, with skips, without cycles.
+
+        Populations are called input, hidden1 ... in topological order, output. `activation` is the rate function that stands
+        for every spiking neuron's node, or maps names or types of nodes to rate functions; LI is the identity by itself.
+        `loss` and `activation` default to what `to_nir` noted in the file, the loss to squared_error in any other. `dtype`
+        defaults to the file's (float32 for halves, float64 for a mixture).
+
+        Raises FileError, NetworkError, CycleError, DataError, OptionError (it wants `activation`), MissingExtraError.
+        """
+        return cls._imported(path, *nir.read(path, activation), loss, dtype)
+
+    def to_nir(
+        self, path: str | os.PathLike[str], *, like: str | os.PathLike[str] | None = None, overwrite: bool = False
+    ) -> None:
+        """Write the forward network as a NIR graph: a population is an LI node, its rate function and the rest are metadata.
+
+        `like` names a NIR file that this network was read from: what is written is that file with these weights and biases, in
+        its own precision. Raises OutputExistsError, CycleError, NetworkError for what the format or `like` cannot hold.
+        """
+        self._export("to_nir", path, nir.write, like, overwrite=overwrite)
+
+    @classmethod
+    def from_onnx(cls, path: str | os.PathLike[str], *, loss: LossSpec | None = None, dtype: DTypeLike | None = None) -> Network:
+        """Read an ONNX model of matrices, biases and elementwise rate functions; names, dtype, loss and errors as in `from_nir`.
+
+        A Softmax at the end is part of the loss "cross_entropy", a Sigmoid there of "binary_cross_entropy".
+        """
+        return cls._imported(path, *onnx.read(path, getattr(loss, "name", loss)), loss, dtype)
+
+    def to_onnx(
+        self, path: str | os.PathLike[str], *, like: str | os.PathLike[str] | None = None, overwrite: bool = False
+    ) -> None:
+        """Write the forward network, input to potentials of the readout, as an ONNX model; `like` and errors as in `to_nir`."""
+        self._export("to_onnx", path, onnx.write, like, overwrite=overwrite)
+
+    @classmethod
+    def from_torch_state(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        activation: ActivationSpec | None = None,
+        loss: LossSpec | None = None,
+        order: Sequence[str] | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Network:
+        """Read the state dictionary of a chain of linear layers ("0.weight", "fc1.bias" ...) from a .safetensors or .npz file.
+
+        Layers are taken in the natural order of their names, or in `order`, a list of the names before ".weight".
+        `activation` is the rate function of every hidden population; it and `loss` default to what `to_torch_state` noted
+        (in .safetensors only), in any other file to tanh and squared_error. Errors as in `from_nir`.
+        """
+        record, arrays = torch_state.read(path, activation, order)
+        return cls._imported(path, record, arrays, loss, dtype)
+
+    def to_torch_state(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        like: str | os.PathLike[str] | None = None,
+        order: Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the weights and biases of a chain as the state dictionary of a torch.nn.Sequential, .safetensors or .npz.
+
+        `like` names a state dictionary whose names and precision are kept, and `order` its layers. Errors as in `to_nir`.
+        """
+        self._export("to_torch_state", path, partial(torch_state.write, order=order), like, overwrite=overwrite)
+
+    @classmethod
+    def _imported(
+        cls,
+        path: str | os.PathLike[str],
+        record: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        loss: LossSpec | None,
+        dtype: DTypeLike | None,
+    ) -> Network:
+        wanted = {"loss": loss, "dtype": dtype}
+        try:
+            return cls.from_record({**record, **{key: value for key, value in wanted.items() if value is not None}}, arrays)
+        except DyadicError:
+            raise
+        except (KeyError, TypeError, ValueError, LookupError, OverflowError) as error:
+            raise FileError(str(path), f"does not describe a network ({error})", "use another copy") from None
+
+    def _export(
+        self,
+        field: str,
+        path: str | os.PathLike[str],
+        write: Callable[..., None],
+        like: str | os.PathLike[str] | None,
+        *,
+        overwrite: bool,
+    ) -> None:
+        self.need_weights()
+        self._no_cycle()
+        if like is None:
+            self.check_names(field)
+        write(path, self.record(), self.parameters, like=like, overwrite=overwrite)
 
 
 def _chain_of(sizes: Sequence[int], activation: ActivationSpec) -> list[Population]:

@@ -14,12 +14,10 @@ from rich.table import Table
 
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
-from dyadic_neuro.backends.base import available, resolve
-from dyadic_neuro.cli import chips, compare
+from dyadic_neuro.backends.base import available
+from dyadic_neuro.cli import check, chips, compare, convert, deploy, networks, spiking
 from dyadic_neuro.cli import mapping as maps
-from dyadic_neuro.cli.networks import network_of
 from dyadic_neuro.cli.shared import (
-    FAILED,
     ActivationName,
     BackendName,
     Data,
@@ -44,7 +42,6 @@ from dyadic_neuro.quantity import Quantity
 from dyadic_neuro.relaxation import relax as relax_network
 from dyadic_neuro.studies.convergence import Row, convergence
 from dyadic_neuro.studies.onchip import Report
-from dyadic_neuro.testing import conformance
 from dyadic_neuro.training import train as train_network
 
 _EXACT = 1e-12
@@ -116,8 +113,8 @@ def relax(
     *,
     network: NetworkFile = None,
     layers: Layers = None,
-    activation: ActivationName = "tanh",
-    loss: LossName = "cross_entropy",
+    activation: ActivationName = None,
+    loss: LossName = None,
     seed: Seed = 0,
     data: Data = "digits",
     samples: Annotated[int, typer.Option(help="Size of the batch, the first samples of the data.")] = 32,
@@ -135,7 +132,7 @@ def relax(
         plotting.check(figure, overwrite=overwrite)
     simulator = simulator_of(backend, mapping)
     source = load(data)
-    net = network_of(network, layers, activation, loss, seed, source)
+    net = networks.network_of(network, layers, activation, loss, seed, source)
     if not 1 <= samples <= len(source.inputs):
         raise OptionError("samples", f"{samples} is outside 1 .. {len(source.inputs)}", "ask for as many as the data has")
     trace = relax_network(
@@ -169,8 +166,8 @@ def train(
     *,
     network: NetworkFile = None,
     layers: Layers = None,
-    activation: ActivationName = "tanh",
-    loss: LossName = "cross_entropy",
+    activation: ActivationName = None,
+    loss: LossName = None,
     data: Data = "digits",
     backend: BackendName = "reference",
     schedule: Schedule = "free",
@@ -182,18 +179,21 @@ def train(
     checkpoint: Annotated[
         str | None, typer.Option(help="Save the run here after each epoch, and go on from it if it is there.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Save the learned network here (.npz).")] = None,
+    out: Annotated[str | None, typer.Option(help="Save the learned network here (.npz, .nir, .onnx, .safetensors).")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train by on-chip learning, with checkpoints that an interrupted run goes on from."""
     if out is not None:
+        networks.format_of("out", out)
         writable(out, overwrite=overwrite)
         if checkpoint is not None and Path(out).absolute() == Path(checkpoint).absolute():
             raise OptionError("out", f"{out!r} is the checkpoint too", "give the network and the checkpoint different files")
     simulator = simulator_of(backend, mapping)
     source = load(data)
-    net = network_of(network, layers, activation, loss, seed, source)
+    net = networks.network_of(network, layers, activation, loss, seed, source)
+    if out is not None:
+        networks.rehearse(net, out)
     result = train_network(
         net,
         source,
@@ -207,64 +207,11 @@ def train(
         progress=False if as_json else None,
     )
     if out is not None:
-        result.network.save(out, overwrite=overwrite)
+        networks.write(result.network, out, overwrite=overwrite)
     if as_json:
         print_json({"history": [asdict(record) for record in result.history], "out": out})
         return
-    table = Table(
-        "epoch",
-        "loss",
-        "accuracy while learning",
-        "test accuracy",
-        "messages",
-        "s",
-        title=f"{net}, on {backend}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    for record in result.history:
-        percent = [("-" if value is None else f"{value:.2%}") for value in (record.accuracy, record.validation)]
-        table.add_row(str(record.epoch), f"{record.loss:.4f}", *percent, f"{record.messages:,}", f"{record.seconds:.2f}")
-    stdout.print(table)
-
-
-@app.command()
-@reported
-def check(
-    *,
-    backend: BackendName = "reference",
-    case: Annotated[list[str] | None, typer.Option("--case", help="Only this case; may be given several times.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Hold a backend to the conformance suite. Exit code 1 if it breaks a law."""
-    simulator = resolve(backend)
-    results = []
-    for result in conformance.check(simulator, case):
-        results.append(result)
-        if not as_json:
-            stderr.print(f"{result.case}: {result.verdict}", highlight=False)
-    if as_json:
-        print_json({"backend": backend, "results": [asdict(result) for result in results]})
-    else:
-        table = Table(
-            "case",
-            "law",
-            "verdict",
-            "measured",
-            "limit",
-            "s",
-            title=f"conformance of {backend}",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-        )
-        for result in results:
-            colour = {"passed": "green", "failed": "bold red", "unsupported": "yellow"}[result.verdict]
-            numbers = [("" if value is None else f"{value:.2g}") for value in (result.measured, result.limit)]
-            law = result.law + (f"\n{result.reason}" if result.reason else "")
-            table.add_row(result.case, escape(law), f"[{colour}]{result.verdict}[/]", *numbers, f"{result.seconds:.1f}")
-        stdout.print(table)
-    if any(result.verdict == "failed" for result in results):
-        raise typer.Exit(FAILED)
+    stdout.print(deploy.history_table(result, f"{net}, on {backend}"))
 
 
 @app.command()
@@ -281,8 +228,12 @@ def backends(*, as_json: Json = False) -> None:
     stdout.print(table)
 
 
+app.command("check")(check.run)
 app.command("compare")(compare.run)
+app.command("convert")(convert.run)
+app.command("deploy")(deploy.run)
 app.command("map")(maps.run)
+app.command("spiking")(spiking.run)
 app.add_typer(chips.app, name="chips")
 
 

@@ -32,12 +32,16 @@ MappingFile = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Data = Annotated[str, typer.Option(help="'digits', an .npz file, or 'mnist:DIR' with the four IDX files.")]
 BackendName = Annotated[str, typer.Option("--backend", help="A simulator; `dyadic-neuro backends` lists them.")]
-NetworkFile = Annotated[str | None, typer.Option("--network", help="A network saved by `train --out` or Network.save.")]
+NetworkFile = Annotated[str | None, typer.Option("--network", help="A network file: .npz, .nir, .onnx, .safetensors.")]
 Layers = Annotated[
     str | None, typer.Option(help="Sizes of a new chain, like 64,32,10 (default: fits the data, one hidden layer of 64).")
 ]
-ActivationName = Annotated[str, typer.Option("--activation", help=", ".join(sorted(ACTIVATIONS)))]
-LossName = Annotated[str, typer.Option("--loss", help=", ".join(sorted(LOSSES)))]
+ActivationName = Annotated[
+    str | None, typer.Option("--activation", help=f"{', '.join(sorted(ACTIVATIONS))} (default: the file's; of a new chain tanh).")
+]
+LossName = Annotated[
+    str | None, typer.Option("--loss", help=f"{', '.join(sorted(LOSSES))} (default: the file's; of a new chain cross_entropy).")
+]
 Seed = Annotated[int, typer.Option(help="Seed of new weights and of the order of samples.")]
 Schedule = Annotated[str, typer.Option(help="free: every population updates every step; wavefront: once a window.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
@@ -71,12 +75,12 @@ def simulator_of(backend: str, mapping: str | None) -> Backend:
     return resolve(MappedChip(found) if backend == "chip" else Lava(mapping=found))
 
 
-def sizes_of(layers: str) -> list[int]:
-    """Return the sizes that --layers lists. Raises OptionError."""
+def sizes_of(listed: str, field: str = "layers") -> list[int]:
+    """Return the numbers that --layers, or another option, lists. Raises OptionError."""
     try:
-        return [int(size) for size in layers.split(",")]
+        return [int(size) for size in listed.split(",")]
     except ValueError:
-        raise OptionError("layers", f"{layers!r} is not a list of sizes", "use a form like 64,32,10") from None
+        raise OptionError(field, f"{listed!r} is not a list of numbers", "use a form like 64,32,10") from None
 
 
 def print_json(record: object) -> None:

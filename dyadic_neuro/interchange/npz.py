@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -13,8 +14,11 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import FileError
+from dyadic_neuro.interchange.limits import most_bytes, size_of
 from dyadic_neuro.interchange.outputs import writing
 
+MOST_ARRAYS = 10_000
+"""Arrays of one file."""
 _RECORD = "__record__"
 _FORMAT = "dyadic_neuro"
 # what numpy, zipfile and json raise on files that are foreign or damaged
@@ -46,22 +50,50 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
 
     Raises FileError when the file is missing, foreign, truncated, corrupt, or of another kind.
     """
+    found = read_arrays(path, kind)
+    if _RECORD not in found:
+        raise FileError(str(path), "is not a file of dyadic_neuro", f"name a {kind} file")
     try:
-        with open(path, "rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile) or _RECORD not in file:
-                raise FileError(str(path), "is not a file of dyadic_neuro", f"name a {kind} file")
-            record = json.loads(str(file[_RECORD]))
-            arrays = {name: file[name] for name in file.files if name != _RECORD}
-    except FileNotFoundError:
-        raise FileError(str(path), "does not exist", "check the name") from None
-    except FileError:
-        raise
+        record = json.loads(str(found.pop(_RECORD)))
+    except (ValueError, RecursionError) as error:
+        raise FileError(str(path), f"cannot be read as a {kind} ({error})", "it is corrupt: use another copy") from None
+    if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("kind") != kind:
+        other = record.get("kind") if isinstance(record, dict) else type(record).__name__
+        raise FileError(str(path), f"is a file of kind {other!r}, not {kind!r}", f"name a {kind} file")
+    return record, found
+
+
+def read_arrays(path: str | os.PathLike[str], kind: str = "file of arrays") -> dict[str, Array]:
+    """Return the arrays of an npz file; nothing in it is executed, and what is packed grows within limits.
+
+    Raises FileError when the file is missing, foreign, truncated, corrupt, or holds more than `limits` allow.
+    """
+    packed = size_of(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > most_bytes(packed):
+                raise ValueError(f"{packed} bytes that would grow to {unpacked}, and {most_bytes(packed)} are the most")
+            if len({member.filename for member in members}) < len(members) or len(members) > MOST_ARRAYS:
+                raise ValueError(f"two arrays of one name, or more than {MOST_ARRAYS}")
+            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
     except _DAMAGE as error:
         raise FileError(
             str(path), f"cannot be read as a {kind} ({error})", "it is foreign, truncated or corrupt: use another copy"
         ) from None
-    if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("kind") != kind:
-        found = record.get("kind") if isinstance(record, dict) else type(record).__name__
-        raise FileError(str(path), f"is a file of kind {found!r}, not {kind!r}", f"name a {kind} file")
-    return record, arrays
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """Return one array, whose header has to promise as many bytes as there are."""
+    with archive.open(member) as stream:
+        numpy: Any = np.lib.format  # untyped
+        first = numpy.read_magic(stream) == (1, 0)
+        shape, _, dtype = numpy.read_array_header_1_0(stream) if first else numpy.read_array_header_2_0(stream)
+        promised, start = math.prod(shape) * dtype.itemsize, stream.tell()
+        if dtype.hasobject or min(shape, default=1) < 0 or start + promised != member.file_size:
+            raise ValueError(f"{member.filename} is {dtype} of shape {shape} in {member.file_size} bytes")
+        stream.seek(0)
+        array: Array = numpy.read_array(stream, allow_pickle=False)
+        stream.read(1)  # past the end, so that zipfile compares the checksum
+        return array

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import brian2, chip, demo, lava, place, reference, study
+from tests.benchmarks import brian2, chip, demo, interchange, lava, nengo, place, reference, study
 
 BENCHES = {
     "reference": reference,
@@ -17,6 +17,8 @@ BENCHES = {
     "chip": chip,
     "place": place,
     "brian2": brian2,
+    "nengo": nengo,
+    "interchange": interchange,
     "study": study,
     "demo": demo,
 }

@@ -17,6 +17,10 @@ SHOWS = {
         "cases settled in exactly the predicted number of steps",
         "written: approach.png imperfections.png settling.png",
     ],
+    "bring_a_network.py": [
+        "nengo  4 steps, gradients within",
+        "test accuracy of the file in ONNX's own evaluator: 0.9",
+    ],
     "on_chip.py": ["exact on the cores: True", "per sample on loihi1", "synaptic_operation", "hypothetical"],
     "own_backend.py": ["exact-at-2D        failed", "trajectory         passed"],
 }

@@ -74,19 +74,6 @@ def test_train_goes_on_from_a_checkpoint_to_the_same_bits(small, tmp_path):
     assert all(np.array_equal(whole.parameters[key], resumed.parameters[key]) for key in whole.parameters)
 
 
-def test_check_passes_the_reference_and_says_so_by_its_exit_code():
-    code, found = record("check", "--case", "trajectory", "--case", "ledger")
-    assert code == 0
-    assert [result["verdict"] for result in found["results"]] == ["passed", "passed"]
-    assert "trajectory" in run("check", "--case", "trajectory").stdout
-
-
-def test_check_exits_with_1_when_a_law_is_broken(monkeypatch):
-    broken = cli.conformance.Case("trajectory", "2 is 1", lambda _: cli.conformance.Finding(2.0, 1.0))
-    monkeypatch.setattr(cli.conformance, "CASES", (broken,))
-    assert run("check").exit_code == 1
-
-
 BAD = {
     "no such data": (("relax", "--data", "nowhere"), "data"),
     "no such file": (("relax", "--data", "nowhere.npz"), "nowhere.npz"),

@@ -1,0 +1,298 @@
+"""NIR, the Neuromorphic Intermediate Representation (Pedersen et al. 2024, Nature Communications 15, 8122), read and written."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.errors import DataError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.interchange import graph, hdf5
+from dyadic_neuro.interchange.graph import Link, Reading, Reduction, Signal, Slot
+from dyadic_neuro.interchange.outputs import writing
+
+NEURONS = {"I": "r", "IF": "r", "LIF": "r", "CubaLIF": "r", "Threshold": "threshold"}
+"""Nodes that stand for a rate function of the user's choice, and the parameter that tells their number."""
+_LEAKY = ("LI", "CubaLI")
+_OTHERS = ("Input", "Output", "Affine", "Linear", "Scale", "Flatten", "NIRGraph")
+_VERSION = "1.0.8"
+
+
+def read(path: str | os.PathLike[str], activation: object = None) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the record and the parameters of the network in a file.
+
+    `activation` stands for every spiking neuron's node, or maps names or types of nodes to rate functions. A file that `write`
+    made, and that still has its nodes and edges, needs none. Leaky integrators are static: v = v_leak + r I.
+    """
+    root = _root(path, hdf5.read(path))
+    ours = None if isinstance(activation, Mapping) else _ours(root)
+    reading = ours or _reading(path, root, activation)
+    return reading.record, reading.arrays
+
+
+def write(
+    path: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    parameters: Mapping[str, Array],
+    *,
+    like: str | os.PathLike[str] | None,
+    overwrite: bool,
+) -> None:
+    """Write a network: each population an LI node with its rate function in the metadata, each projection a matrix or a Scale.
+
+    With `like`, write that file with these parameters.
+    """
+    tree = _tree(record, parameters) if like is None else _updated(like, record, parameters)
+    with writing(path, overwrite=overwrite) as file:
+        hdf5.write(file, tree)
+
+
+def _root(path: str | os.PathLike[str], tree: hdf5.Tree) -> hdf5.Tree:
+    root = tree.get("node")
+    if not isinstance(root, dict) or str(root.get("type")) != "NIRGraph":
+        raise FileError(str(path), "is not a NIR graph", "name a file that nir.write made")
+    return root
+
+
+def _reading(path: str | os.PathLike[str], root: hdf5.Tree, activation: object) -> Reading:
+    try:
+        return _reduced(*_flat(root, "", ()), activation)
+    except DyadicError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise FileError(
+            str(path), f"is a NIR graph with a part missing or of a wrong kind ({error})", "use another copy"
+        ) from None
+
+
+# --- graphs of any tool ---------------------------------------------------------------------------------------------------
+
+_Nodes = dict[str, tuple[tuple[str, ...], hdf5.Tree]]
+_Edges = list[tuple[str, str]]
+
+
+def _flat(tree: hdf5.Tree, prefix: str, place: tuple[str, ...]) -> tuple[_Nodes, _Edges]:
+    """Return the nodes, with their places in the file, and the edges of a graph and of the graphs in it."""
+    nodes: _Nodes = {}
+    edges: _Edges = []
+    ends: dict[str, tuple[str, str]] = {}
+    for name, node in tree["nodes"].items():
+        if node["type"] != "NIRGraph":
+            nodes[prefix + name] = ((*place, "nodes", name), node)
+            continue
+        inner, joined = _flat(node, f"{prefix}{name}.", (*place, "nodes", name))
+        doors = [[key for key, (_, one) in inner.items() if one["type"] == kind] for kind in ("Input", "Output")]
+        if len(doors[0]) != 1 or len(doors[1]) != 1:
+            raise NetworkError(f"node {prefix}{name}", "has not one input and one output", "flatten the graph in it")
+        ends[prefix + name] = doors[0][0], doors[1][0]
+        for (door,) in doors:  # inside, they are wires
+            inner[door] = (inner[door][0], {**inner[door][1], "type": "wire"})
+        nodes.update(inner)
+        edges += joined
+    seen = set(edges)
+    for source, target in tree["edges"]:
+        pair = ends.get(prefix + source, (prefix + source,) * 2)[1], ends.get(prefix + target, (prefix + target,) * 2)[0]
+        missing = [name for name in pair if name not in nodes]
+        if missing or pair in seen:
+            problem = f"names no node {missing}" if missing else "stands there twice"
+            raise NetworkError(f"edge {source} -> {target}", problem, "check the file")
+        seen.add(pair)
+        edges.append(pair)
+    return nodes, edges
+
+
+def _reduced(nodes: _Nodes, edges: _Edges, activation: object) -> Reading:
+    kinds = {name: str(node["type"]) for name, (_, node) in nodes.items()}
+    foreign = {name: kind for name, kind in kinds.items() if kind not in (*_OTHERS, *_LEAKY, *NEURONS, "wire")}
+    if foreign:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in foreign.items())
+        raise NetworkError("nodes", f"that no population or projection can be: {listed}", f"use {[*_OTHERS, *_LEAKY, *NEURONS]}")
+    for kind in ("Input", "Output"):
+        found = [name for name in kinds if kinds[name] == kind]
+        if len(found) != 1:
+            raise NetworkError("nodes", f"of type {kind}: {found[:20]}", "join them: a network has one input and one readout")
+    rates = _rates({name: nodes[name][1] for name in nodes if kinds[name] in (*_LEAKY, *NEURONS)}, activation)
+    order = graph.ordered(nodes, edges)
+    sources: dict[str, list[str]] = {name: [] for name in order}
+    for source, target in edges:
+        sources[target].append(source)
+    order.sort(key=lambda name: kinds[name] != "Input")  # stable: the reduction wants the input first, and the output last
+    order.sort(key=lambda name: kinds[name] == "Output")
+    reduction = Reduction()
+    signals: dict[str, Signal] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in order:
+        place, node = nodes[name]
+        if kinds[name] == "Input":
+            shapes[name] = tuple(int(n) for n in np.ravel(node["shape"]))
+            signals[name] = reduction.input(name, math.prod(shapes[name]))
+            continue
+        if not sources[name]:
+            raise NetworkError(f"node {name}", "gets no signal", "connect or remove it")
+        if len({shapes[one] for one in sources[name]}) > 1:
+            raise NetworkError(f"node {name}", f"gets shapes {[shapes[one] for one in sources[name]]}", "check the file")
+        x, shape = reduction.add(name, [signals[one] for one in sources[name]]), shapes[sources[name][0]]
+        if kinds[name] == "Output":
+            return reduction.output(x)
+        signals[name], shapes[name] = _signal(reduction, name, node, place, x, shape, rates.get(name))
+    raise NetworkError("nodes", "have no output", "add an Output node")
+
+
+def _signal(
+    reduction: Reduction, name: str, node: hdf5.Tree, place: tuple[str, ...], x: Signal, shape: tuple[int, ...], phi: object
+) -> tuple[Signal, tuple[int, ...]]:
+    """Return the signal and the shape that a node makes of its input."""
+    kind = node["type"]
+
+    def slot(field: str, *, flat: bool = False) -> Slot:
+        values = node[field]
+        if not isinstance(values, (np.ndarray, np.generic)):
+            raise DataError(f"{field} of {name}", "is no array", "check the file")
+        old = np.asarray(values)
+        array = graph.real(f"{field} of {name}", old)
+        return Slot((*place, field), array.ravel() if flat else array, lambda new: np.reshape(new, old.shape))
+
+    if kind == "wire":
+        return x, shape
+    if kind == "Flatten":
+        first, last = (int(node[end]) % max(len(shape), 1) for end in ("start_dim", "end_dim"))
+        return x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
+    if kind in ("Affine", "Linear"):
+        weights, bias = slot("weight"), slot("bias") if kind == "Affine" else None
+        if weights.values.ndim != 2:
+            raise NetworkError(f"node {name}", f"has weights of shape {weights.values.shape}", "use matrices (n_out, n_in)")
+        return reduction.affine(name, _vector(name, x, shape), weights, bias), (len(weights.values),)
+    if kind == "Scale":
+        _same_shape(name, np.shape(node["scale"]), shape)
+        return reduction.affine(name, x, slot("scale", flat=True)), shape
+    _same_shape(name, np.shape(node[NEURONS.get(kind, "r")]), shape)
+    if kind in _LEAKY:
+        gains = [slot(field, flat=True) for field in ("r", "w_in") if field in node]
+        for gain in (one for one in gains if one.values.size != x.size or not (one.values == 1).all()):
+            x = reduction.affine(name, x, gain, plastic=False)
+        leak = slot("v_leak", flat=True)
+        x = reduction.affine(name, x, None, leak) if leak.values.any() else x
+    return reduction.rate(name, x, phi), shape
+
+
+def _vector(name: str, x: Signal, shape: tuple[int, ...]) -> Signal:
+    if sum(n != 1 for n in shape) > 1:
+        raise NetworkError(f"node {name}", f"gets an array of shape {shape}, not a vector", "put a Flatten node before it")
+    return x
+
+
+def _same_shape(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if [n for n in own if n != 1] != [n for n in shape if n != 1]:
+        raise NetworkError(f"node {name}", f"has shape {own} and gets {shape}", "check the file")
+
+
+def _rates(neurons: Mapping[str, hdf5.Tree], activation: object) -> dict[str, Any]:
+    """Return the rate function of each neurons' node: by its name, its type, its metadata, or for all that spike."""
+    chosen = activation if isinstance(activation, Mapping) else {}
+    names = {*neurons, *(node["type"] for node in neurons.values())}
+    for key in chosen:
+        if key not in names:
+            raise UnknownNameError("activation", f"no node or type is called {key!r}", f"use some of {sorted(names)}")
+    found, missing = {}, []
+    for name, node in neurons.items():
+        kind, metadata = node["type"], node.get("metadata")
+        noted = metadata.get("phi") if isinstance(metadata, dict) else None
+        every = None if activation is chosen or kind in _LEAKY else activation
+        choices = [chosen.get(name), chosen.get(kind), every, noted, "identity" if kind in _LEAKY else None]
+        found[name] = next((choice for choice in choices if choice is not None), None)
+        if found[name] is None:
+            missing.append(f"{name} ({kind})")
+    if missing:
+        problem = f"is wanted for {', '.join(missing)}: neurons that spike have no rate function in the file"
+        raise OptionError("activation", problem, 'pass activation="tanh", or a mapping like {"LIF": "relu"}')
+    return found
+
+
+# --- graphs of our own ----------------------------------------------------------------------------------------------------
+
+
+def _tree(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tree:
+    dtype = record["dtype"]
+    nodes: hdf5.Tree = {}
+    for name, size, phi, _ in record["populations"]:
+        if name in (record["input"], record["output"]):
+            nodes[name] = {"type": "Input" if name == record["input"] else "Output", "shape": np.array([size])}
+        else:
+            one, zero = np.ones(size, dtype), np.zeros(size, dtype)
+            nodes[name] = {"type": "LI", "tau": one, "r": one, "v_leak": zero, "metadata": {"phi": phi}}
+    edges = []
+    for link in graph.links(record):
+        nodes[link.key] = {"type": _type(link), _field(link): link.spread(parameters[link.key])}
+        if link.biased:
+            nodes[link.key]["bias"] = parameters[f"{link.target}.bias"]
+        edges += [[link.source, link.key], [link.key, link.target]]
+    metadata = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
+    return {"version": _VERSION, "node": {"type": "NIRGraph", "nodes": nodes, "edges": edges, "metadata": metadata}}
+
+
+def _type(link: Link) -> str:
+    return "Affine" if link.biased else "Linear" if len(link.shape) == 2 else "Scale"
+
+
+def _field(link: Link) -> str:
+    return "weight" if len(link.shape) == 2 else "scale"
+
+
+def _ours(root: hdf5.Tree) -> Reading | None:
+    """Return what `write` wrote, or None if the graph is not, or no longer, the one that its metadata describe."""
+    metadata = root.get("metadata")
+    record = graph.record_of(metadata.get(graph.MARK)) if isinstance(metadata, dict) else None
+    if record is None:
+        return None
+    reading = Reading(record, {}, {})
+    try:
+        nodes = root["nodes"]
+        links = graph.links(record)
+        wanted = {link.key: _type(link) for link in links}
+        for name, size, *_ in record["populations"]:
+            node = nodes[name]
+            wanted[name] = "Input" if name == record["input"] else "Output" if name == record["output"] else "LI"
+            if wanted[name] == "LI":
+                if np.shape(node["r"]) != (size,) or not (node["r"] == 1).all() or np.any(node["v_leak"]):
+                    return None
+            elif np.ravel(node["shape"]).tolist() != [size]:
+                return None
+        if {name: node["type"] for name, node in nodes.items()} != wanted:
+            return None
+        if sorted(map(tuple, root["edges"])) != sorted(e for k in links for e in ((k.source, k.key), (k.key, k.target))):
+            return None
+        for link in links:
+            values = graph.real(f"weights of {link.key}", nodes[link.key][_field(link)])
+            held = link.gathered(values)
+            if held is None:
+                return None
+            reading.arrays[link.key] = held
+            reading.slots[link.key] = [Slot(("nodes", link.key, _field(link)), held, link.spread)]
+            if link.biased:
+                bias = graph.real(f"bias of {link.target}", nodes[link.key]["bias"])
+                reading.arrays[f"{link.target}.bias"] = bias
+                reading.slots[f"{link.target}.bias"] = [Slot(("nodes", link.key, "bias"), bias, lambda new: new)]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+    return reading
+
+
+def _updated(like: str | os.PathLike[str], record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tree:
+    """Return the tree of the file `like` with these parameters. Raises NetworkError if it is of another network."""
+    tree = hdf5.read(like)
+    root = _root(like, tree)
+    # what spikes last may have been chosen to be the readout itself, by calling it an identity
+    readings = [one for one in (_ours(root), _reading(like, root, "-"), _reading(like, root, "identity")) if one]
+    reading = next((one for one in readings if graph.alike(one.record, record)), readings[0])
+    places = graph.replacements(reading, record, parameters, str(like))
+    for place, array in places.items():
+        branch = root
+        *path, field = cast(tuple[str, ...], place)
+        for name in path:
+            branch = branch[name]
+        branch[field] = graph.narrowed(f"{field} of {path[-1]}", array, np.asarray(branch[field]).dtype)
+    return tree
