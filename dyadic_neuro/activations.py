@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -101,6 +101,19 @@ def activation(spec: str | Activation | tuple[Callable[[Array], Array], Callable
     phi, slope = spec
     _check_pair(phi, slope)
     return Activation(getattr(phi, "__name__", "custom"), phi, lambda u, _: slope(u))
+
+
+def named(choice: object) -> Any:  # noqa: ANN401
+    """Return `choice`, or what a mapping holds under its keys, as names, activations of the user's own, or None.
+
+    Raises as `activation`.
+    """
+    if isinstance(choice, Mapping):
+        return {key: named(one) for key, one in choice.items()}
+    if choice is None:
+        return None
+    found = activation(cast(Any, choice))
+    return found.name if ACTIVATIONS.get(found.name) is found else found
 
 
 def _check_pair(phi: Callable[[Array], Array], slope: Callable[[Array], Array]) -> None:

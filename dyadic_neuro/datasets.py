@@ -15,7 +15,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array, checked, frozen
 from dyadic_neuro.errors import DataError, FileError, MissingExtraError, OptionError, UnknownNameError
-from dyadic_neuro.interchange.limits import most_bytes
+from dyadic_neuro.interchange.limits import most_bytes, size_of
 
 LAYOUTS = (("inputs", "targets", "test_inputs", "test_targets"), ("x_train", "y_train", "x_test", "y_test"))
 MOST_CLASSES = 65_536  # a larger label in a file is taken for a mistake, not for a readout of that many units
@@ -95,13 +95,14 @@ def from_npz(path: str | os.PathLike[str]) -> Dataset:
     Raises FileError, naming the file and what was found; MissingExtraError where a split is wanted without scikit-learn.
     """
     where = os.path.expanduser(os.fsdecode(path))
+    size_of(where)
     with _reading(where, "write numbers, with numpy.savez(path, inputs=..., targets=..., test_inputs=..., test_targets=...)"):
         names, arrays = _read_npz(where)
         integers = {array.dtype.kind in "iu" for array in arrays[::2]}
         if len(integers) > 1:
             raise DataError(names[2], f"is {arrays[2].dtype}, {names[0]} {arrays[0].dtype}", "use integers or floats in both")
         inputs = np.concatenate(arrays[::2]).astype(np.float64)
-        inputs = inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
+        inputs = checked(names[0], inputs.reshape(len(inputs), math.prod(inputs.shape[1:])), inputs.dtype, (None, None))
         inputs /= (np.abs(inputs).max(initial=0.0) or 1.0) if True in integers else 1.0
         labels, classes = _classes(names[1], np.concatenate(arrays[1::2]))
         n, m = len(arrays[0]), len(arrays[1])
@@ -160,6 +161,10 @@ def _split(inputs: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
     """Return inputs, targets, test inputs and test targets: 80/20, each class in proportion, seed 0."""
     from sklearn.model_selection import train_test_split
 
+    counts = np.unique(targets, return_counts=True)[1]
+    if counts.min(initial=2) < 2 or math.ceil(len(targets) / 5) < len(counts):
+        problem = f"{len(targets)} samples of {len(counts)} classes are too few to set a fifth of them aside"
+        raise DataError("test part", f"is missing, and {problem}", "add test_inputs and test_targets")
     x, test_x, y, test_y = train_test_split(inputs, targets, test_size=0.2, random_state=0, stratify=targets)
     return x, y, test_x, test_y
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from dyadic_neuro import topology
-from dyadic_neuro.activations import ACTIVATIONS, Activation
+from dyadic_neuro.activations import ACTIVATIONS, Activation, named
 from dyadic_neuro.arrays import Array, checked, frozen
 from dyadic_neuro.errors import CycleError, DataError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
 from dyadic_neuro.interchange import nir, npz, onnx, torch_state
@@ -380,13 +380,14 @@ class Network:
         """Read a graph of the Neuromorphic Intermediate Representation: matrices and neurons, with skips, without cycles.
 
         Populations are called input, hidden1 ... in topological order, output. `activation` is the rate function that stands
-        for every spiking neuron's node, or maps names or types of nodes to rate functions; LI is the identity by itself.
-        `loss` and `activation` default to what `to_nir` noted in the file, the loss to squared_error in any other. `dtype`
-        defaults to the file's (float32 for halves, float64 for a mixture).
+        for every spiking neuron's node and every noted one, or maps names or types of nodes to rate functions; LI is the
+        identity by itself. Neurons have their gain (r, w_in; fixed) and v_leak (a bias) applied before it. What several nodes
+        take is a population of its own. `loss` and `activation` default to what `to_nir` noted in the file, the loss to
+        squared_error in any other. `dtype` defaults to the file's (float32 for halves, float64 for a mixture).
 
         Raises FileError, NetworkError, CycleError, DataError, OptionError (it wants `activation`), MissingExtraError.
         """
-        return cls._imported(path, *nir.read(path, activation), loss, dtype)
+        return cls._imported(path, *nir.read(path, named(activation)), loss, dtype)
 
     def to_nir(
         self, path: str | os.PathLike[str], *, like: str | os.PathLike[str] | None = None, overwrite: bool = False
@@ -394,7 +395,8 @@ class Network:
         """Write the forward network as a NIR graph: a population is an LI node, its rate function and the rest are metadata.
 
         `like` names a NIR file that this network was read from: what is written is that file with these weights and biases, in
-        its own precision. Raises OutputExistsError, CycleError, NetworkError for what the format or `like` cannot hold.
+        its own precision, and metadata that tell this network. Raises OutputExistsError, CycleError, NetworkError for what the
+        format or `like` cannot hold.
         """
         self._export("to_nir", path, nir.write, like, overwrite=overwrite)
 
@@ -402,7 +404,8 @@ class Network:
     def from_onnx(cls, path: str | os.PathLike[str], *, loss: LossSpec | None = None, dtype: DTypeLike | None = None) -> Network:
         """Read an ONNX model of matrices, biases and elementwise rate functions; names, dtype, loss and errors as in `from_nir`.
 
-        A Softmax at the end is part of the loss "cross_entropy", a Sigmoid there of "binary_cross_entropy".
+        A Softmax at the end is part of the loss "cross_entropy", a Sigmoid there of "binary_cross_entropy". One number that
+        multiplies a signal stays fixed; a constant that two nodes would learn is refused.
         """
         return cls._imported(path, *onnx.read(path, getattr(loss, "name", loss)), loss, dtype)
 
@@ -428,7 +431,7 @@ class Network:
         `activation` is the rate function of every hidden population; it and `loss` default to what `to_torch_state` noted
         (in .safetensors only), in any other file to tanh and squared_error. Errors as in `from_nir`.
         """
-        record, arrays = torch_state.read(path, activation, order)
+        record, arrays = torch_state.read(path, named(activation), order)
         return cls._imported(path, record, arrays, loss, dtype)
 
     def to_torch_state(
@@ -473,9 +476,8 @@ class Network:
     ) -> None:
         self.need_weights()
         self._no_cycle()
-        if like is None:
-            self.check_names(field)
-        write(path, self.record(), self.parameters, like=like, overwrite=overwrite)
+        check = partial(self.check_names, field)
+        write(path, self.record(), self.parameters, like=like, overwrite=overwrite, check=check)
 
 
 def _chain_of(sizes: Sequence[int], activation: ActivationSpec) -> list[Population]:

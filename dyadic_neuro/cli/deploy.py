@@ -141,7 +141,6 @@ def _facts(net: Network, trace: Trace, simulator: Backend) -> dict[str, Any]:
         "steps": trace.steps,
         "loss": trace.loss,
         "messages_per_sample": trace.messages.total() / len(trace.inputs),
-        "spikes_per_sample": None if trace.spikes is None else trace.spikes.total() / len(trace.inputs),
         "errors": relative_error(trace.gradients, wanted),
         "cosine": _number(cosine(trace.gradients, wanted)) if wanted else None,
         "promised_cosine": getattr(simulator, "cosine", None),
@@ -165,8 +164,6 @@ def _table(facts: dict[str, Any]) -> Table:
     table.add_row("samples, steps", f"{facts['samples']:,}, {facts['steps']:,}")
     table.add_row("loss", f"{facts['loss']:.4f}")
     table.add_row("messages per sample", f"{facts['messages_per_sample']:,.0f}")
-    if facts["spikes_per_sample"] is not None:
-        table.add_row("events per sample", f"{facts['spikes_per_sample']:,.0f}")
     return table
 
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dyadic_neuro.cli.shared import sizes_of
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import DataError, OptionError
@@ -127,7 +129,13 @@ def write(network: Network, path: str, *, like: str | None = None, overwrite: bo
 
 
 def rehearse(network: Network, path: str, like: str | None = None) -> None:
-    """Write the network somewhere else, which fails now and not after the work. Raises as `write`."""
+    """Write the network somewhere else, every plastic weight a little changed, which fails now and not after the work.
+
+    Raises as `write`.
+    """
+    rng = np.random.default_rng(0)
+    learned = {key: network.parameters[key] + rng.normal(0.0, 1e-3, network.parameters[key].shape) for key in network.plastic}
+    network = network.with_parameters(learned)
     with tempfile.TemporaryDirectory() as folder:
         write(network, str(Path(folder) / f"rehearsed{Path(path).suffix}"), like=like)
 

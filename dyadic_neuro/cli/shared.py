@@ -61,6 +61,11 @@ def reported(command: Command) -> Command:
             raise typer.Exit(INTERRUPTED) from None
         except DyadicError as error:
             _fail(error, as_json=bool(options.get("as_json")))
+        except BrokenPipeError:
+            raise  # typer ends quietly
+        except OSError as error:  # of files of a user ours are raised: this is the terminal, or what stands for it
+            stderr.print(f"[bold red]error[/] output: {escape(str(error))}", highlight=False)
+            raise typer.Exit(BAD_INPUT) from None
 
     return run  # type: ignore[return-value]
 
@@ -93,5 +98,8 @@ def _fail(error: DyadicError, *, as_json: bool) -> NoReturn:
         record = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "fix": error.fix}
         print_json({"error": record})
     else:
-        stderr.print(f"[bold red]error[/] {escape(str(error))}", highlight=False)
+        shown = "".join(
+            c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(error)
+        )  # a file is quoted
+        stderr.print(f"[bold red]error[/] {escape(shown)}", highlight=False)
     raise typer.Exit(SIMULATOR_FAILED if isinstance(error, SimulatorError) else BAD_INPUT)

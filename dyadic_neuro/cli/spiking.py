@@ -19,7 +19,7 @@ from dyadic_neuro.studies.spiking import NEURONS, trend
 def run(
     *,
     network: NetworkFile = None,
-    layers: Annotated[str, typer.Option(help="Sizes of a new tanh chain, where there is no --network.")] = "8,16,16,4",
+    layers: Annotated[str | None, typer.Option(help="Sizes of a new tanh chain.", show_default="8,16,16,4")] = None,
     neurons: Annotated[str, typer.Option(help="Neurons per dimension to compare.")] = ",".join(map(str, NEURONS)),
     repeats: Annotated[int, typer.Option(help="Runs of each, with other neurons.")] = 3,
     samples: Annotated[int, typer.Option(help="Size of the batch: normal numbers in, and targets between 0 and 1.")] = 2,
@@ -31,7 +31,9 @@ def run(
     counts = sizes_of(neurons, "neurons")
     if samples < 1:
         raise OptionError("samples", f"{samples} is no size of a batch", "use at least 1")
-    net = Network.dense(sizes_of(layers), "tanh", seed=seed) if network is None else networks.read(network)
+    if network is not None and layers is not None:
+        raise OptionError("network", "and --layers are both given", "give one of them")
+    net = Network.dense(sizes_of(layers or "8,16,16,4"), "tanh", seed=seed) if network is None else networks.read(network)
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(samples, net.population(net.input).size))
     outputs = net.population(net.output).size

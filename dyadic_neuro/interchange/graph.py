@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from dyadic_neuro import topology
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, Room, sealed
 from dyadic_neuro.errors import CycleError, DataError, NetworkError
 
 NOT_HELD = "learning rule, sensitivities and the backward copies of the weights; loss and fixed weights stand in the metadata"
 """What no format of forward networks holds of ours."""
 MOST_NEURONS = 2**24
 """All populations of a file together: neurons cost a file nothing, but every one of them costs memory."""
-MOST_NODES, MOST_TERMS = 10_000, 256
-"""Nodes of one graph, and weighted rates in one sum: x + x, again and again, would double them at every node."""
+MOST_NODES = 10_000
+"""Nodes of one graph."""
 MOST_RECORD = 2**24
 """Characters of a record in the metadata."""
 MARK = "dyadic_neuro"
 """The key of the metadata under which a file carries the record of the network that was written to it."""
+_STRIP, _PAD = 64, 8  # rows transposed at once, and what keeps the columns of 2^n of them from meeting in one line of the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +39,15 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a file says: a record and parameters as `Network.from_record` takes them, and the place of each parameter."""
+    """What a file says: a record and parameters as `Network.from_record` takes them, and where each of them stands.
+
+    `slots` are the places of each parameter, `nodes` the name of each population's node.
+    """
 
     record: dict[str, Any]
     arrays: dict[str, Array]
     slots: dict[str, list[Slot]]
+    nodes: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
+    node: str
     size: int
     activation: Any
     drive: Signal | None
@@ -65,12 +72,11 @@ class _Part:
 class Reduction:
     """Takes the nodes of a graph, each after its sources, and makes populations and projections of them.
 
-    Sums and matrices make no population; a rate function does, and so does a sum or a bias that goes straight into the next
-    matrix: an identity. Raises NetworkError naming the node that does not fit.
+    Sums and matrices make no population; a rate function does, and so does what goes straight into the next matrix, or is
+    `shared`: an identity. Raises NetworkError naming the node that does not fit.
     """
 
     parts: list[_Part] = field(default_factory=list)
-    made: dict[Signal, int] = field(default_factory=dict)
     unused: set[Signal] = field(default_factory=set)
     neurons: int = 0
 
@@ -80,7 +86,7 @@ class Reduction:
         return self._keep(Signal(node, size, ((0, None, False),)))
 
     def affine(self, node: str, x: Signal, weights: Slot | None, bias: Slot | None = None, *, plastic: bool = True) -> Signal:
-        """Return W x + b; a vector of weights scales, no weights leave x as it is."""
+        """Return W x + b; a vector of weights scales, no weights leave x as it is. Biases are always plastic."""
         if weights is None:
             size, terms, biases = x.size, x.terms, x.biases
             self.unused.discard(x)
@@ -98,6 +104,10 @@ class Reduction:
         self.unused.discard(x)
         return self._keep(Signal(node, x.size, ((self._grow(node, x.size, activation, x), None, False),)))
 
+    def shared(self, x: Signal) -> Signal:
+        """Return what several nodes may take: the rates of one population, so that no weight of x is there twice."""
+        return x if _plain(x) else self._keep(Signal(x.node, x.size, ((self._population(x), None, False),)))
+
     def add(self, node: str, signals: Sequence[Signal]) -> Signal:
         """Return the sum of signals of one size."""
         if len({x.size for x in signals}) != 1:
@@ -106,8 +116,6 @@ class Reduction:
             return signals[0]
         self.unused.difference_update(signals)
         terms, biases = tuple(one for x in signals for one in x.terms), tuple(one for x in signals for one in x.biases)
-        if len(terms) + len(biases) > MOST_TERMS:
-            raise NetworkError(f"node {node}", f"sums more than {MOST_TERMS} signals", "merge some of them")
         return self._keep(Signal(node, signals[0].size, terms, biases))
 
     def output(self, x: Signal) -> Reading:
@@ -130,17 +138,13 @@ class Reduction:
         if size < 1 or self.neurons > MOST_NEURONS or len(self.parts) > MOST_NODES:
             limits = f"{MOST_NEURONS} neurons in {MOST_NODES} populations"
             raise NetworkError(f"node {node}", f"of size {size} is empty, or the last of more than {limits}", "check the file")
-        self.parts.append(_Part(size, activation, drive))
+        self.parts.append(_Part(node, size, activation, drive))
         return len(self.parts) - 1
 
     def _population(self, x: Signal) -> int:
         """Return the population whose rates x is, a new identity if there is none."""
         self.unused.discard(x)
-        if _plain(x):
-            return x.terms[0][0]
-        if x not in self.made:
-            self.made[x] = self._grow(x.node, x.size, "identity", x)
-        return self.made[x]
+        return x.terms[0][0] if _plain(x) else self._grow(x.node, x.size, "identity", x)
 
     def _reading(self) -> Reading:
         names = ["input", *(f"hidden{i}" for i in range(1, len(self.parts) - 1)), "output"]
@@ -154,7 +158,7 @@ class Reduction:
                 slots[f"{name}.bias"] = list(drive.biases)
                 arrays[f"{name}.bias"] = sum_of([slot.values for slot in drive.biases])
             for source in dict.fromkeys(term[0] for term in drive.terms):
-                terms = [term for term in drive.terms if term[0] == source]
+                terms = sorted((term for term in drive.terms if term[0] == source), key=lambda term: not term[2])
                 key = f"{names[source]}->{name}"
                 slots[key] = [slot for _, slot, _ in terms if slot]
                 arrays[key] = sum_of([np.ones(part.size, np.float16) if slot is None else slot.values for _, slot, _ in terms])
@@ -168,7 +172,7 @@ class Reduction:
             "output": "output",
             "dtype": common_dtype(slot.values for group in slots.values() for slot in group),
         }
-        return Reading(record, arrays, slots)
+        return Reading(record, arrays, slots, {name: part.node for name, part in zip(names, self.parts, strict=True)})
 
 
 def _plain(x: Signal) -> bool:
@@ -194,6 +198,17 @@ def common_dtype(arrays: Iterable[Array]) -> str:
     return "float32" if kinds == {4} else "float64"
 
 
+def transposed(matrix: Array) -> Array:
+    """Return the transpose in C order, which nobody else holds, made strip by strip."""
+    room, width = Room(matrix.shape[::-1], matrix.dtype), matrix.shape[1]
+    strip = np.empty((_STRIP, width + _PAD), matrix.dtype)[:, :width]
+    for i in range(0, len(matrix), _STRIP):
+        rows = matrix[i : i + _STRIP]
+        strip[: len(rows)] = rows
+        room[:, i : i + _STRIP] = strip[: len(rows)].T
+    return sealed(room)
+
+
 def real(field: str, array: Array) -> Array:
     """Return a parameter in float32 or float64, halves widened. Raises DataError for any other dtype."""
     if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
@@ -215,7 +230,7 @@ def ordered(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]
 
 @dataclass(frozen=True)
 class Link:
-    """How a file holds a projection: as a scale (n,) or as the whole matrix (n_target, n_source), with a bias or without."""
+    """How a file holds a projection: as a scale (n,), or as a matrix (n_target, n_source) with its target's bias or without."""
 
     source: str
     target: str
@@ -265,11 +280,17 @@ def links(record: Mapping[str, Any]) -> list[Link]:
         incoming[target].append(Link(source, target, held if scales else matrix, corner, held, biased=False))
     for target in biased:  # the first matrix carries the bias: what only scales, cannot
         group = incoming[target]
-        i = next((i for i, one in enumerate(group) if len(one.shape) == 2), 0)
-        matrix = (sizes[target], sizes[group[i].source])
-        group[i] = Link(group[i].source, target, matrix, group[i].corner, group[i].held, biased=True)
+        matrices = [i for i, one in enumerate(group) if len(one.shape) == 2]
+        for i in matrices[:1]:
+            group[i] = replace(group[i], biased=True)
     order = ordered(sizes, [(one.source, one.target) for group in incoming.values() for one in group])
     return [one for target in order for one in incoming[target]]
+
+
+def apart(record: Mapping[str, Any], links: Iterable[Link]) -> list[str]:
+    """Return the populations whose bias no matrix carries: all that reaches them only scales."""
+    carried = {one.target for one in links if one.biased}
+    return [name for name, _, _, biased in record["populations"] if biased and name not in carried]
 
 
 def noted(record: Mapping[str, Any]) -> str:
@@ -293,7 +314,7 @@ def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _structure(record: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     populations = [[name, size, bool(biased)] for name, size, _, biased in record["populations"]]
-    return populations, sorted(p[:2] for p in record["projections"])
+    return populations, sorted([*p[:2], *p[3:]] for p in record["projections"])
 
 
 def narrowed(field: str, values: Array, dtype: np.dtype[Any]) -> Array:
@@ -308,7 +329,7 @@ def narrowed(field: str, values: Array, dtype: np.dtype[Any]) -> Array:
 def replacements(
     reading: Reading, record: Mapping[str, Any], parameters: Mapping[str, Array], like: str
 ) -> dict[Hashable, Array]:
-    """Return for each place in the file `like` its new array, in the dtype that it has there.
+    """Return the new array of each place in the file `like` that changes; what did not change stays to the last bit.
 
     Raises NetworkError if the file's network is another one, or a place cannot hold the parameters.
     """
@@ -316,20 +337,18 @@ def replacements(
     if not alike(reading.record, record) or shapes != {key: np.shape(parameters[key]) for key in shapes}:
         problem = f"{like} holds another network: {_structure(reading.record)}, not {_structure(record)}"
         raise NetworkError("like", problem, "name the file that this one was read from")
+    places = Counter(slot.place for group in reading.slots.values() for slot in group)
     found: dict[Hashable, Array] = {}
     for key, group in reading.slots.items():
         new, old = parameters[key], reading.arrays[key]
-        if not group and (new != old).any():
+        same = new == old.astype(new.dtype, copy=False)
+        if same.all():
+            continue
+        if not group:
             raise NetworkError(key, f"is a wire in {like}, of weights 1", "write a new file, without like")
-        values = {slot: slot.values for slot in group}
-        if len(group) == 1 and old is group[0].values:
-            values = {group[0]: new}
-        elif group:  # merged when read: the change goes to one of them, and what did not change stays to the last bit
-            chosen = max(group, key=lambda slot: slot.values.ndim)
-            values[chosen] = chosen.values + (new - old)
-        for slot, value in values.items():
-            array = slot.restore(value)
-            if slot.place in found and not np.array_equal(found[slot.place], array):
-                raise NetworkError(key, f"shares {slot.place} in {like} with another parameter", "write a new file, without like")
-            found[slot.place] = array
+        chosen = max(group, key=lambda slot: slot.values.ndim)  # of what was merged when read, one takes the whole change
+        if places[chosen.place] > 1:
+            raise NetworkError(key, f"shares {chosen.place} in {like} with another parameter", "write a new file, without like")
+        changed = new if old is chosen.values else chosen.values + (new - old)
+        found[chosen.place] = chosen.restore(np.where(same, chosen.values, changed))
     return found

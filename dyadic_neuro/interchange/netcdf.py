@@ -34,7 +34,8 @@ def need(*packages: str) -> None:
     """Raise MissingExtraError unless the packages are installed ("xarray", "netCDF4")."""
     absent = [name for name in packages if find_spec(name) is None]
     if absent:
-        raise MissingExtraError("netcdf", f"{' and '.join(absent)} is absent", "pip install 'dyadic-neuro[interchange]'")
+        problem = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} absent"
+        raise MissingExtraError("netcdf", problem, "pip install 'dyadic-neuro[interchange]'")
 
 
 def dataset(

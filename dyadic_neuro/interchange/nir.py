@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +20,7 @@ from dyadic_neuro.interchange.outputs import writing
 NEURONS = {"I": "r", "IF": "r", "LIF": "r", "CubaLIF": "r", "Threshold": "threshold"}
 """Nodes that stand for a rate function of the user's choice, and the parameter that tells their number."""
 _LEAKY = ("LI", "CubaLI")
+_LEAKING = (*_LEAKY, "LIF", "CubaLIF")
 _OTHERS = ("Input", "Output", "Affine", "Linear", "Scale", "Flatten", "NIRGraph")
 _VERSION = "1.0.8"
 
@@ -25,12 +28,12 @@ _VERSION = "1.0.8"
 def read(path: str | os.PathLike[str], activation: object = None) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the record and the parameters of the network in a file.
 
-    `activation` stands for every spiking neuron's node, or maps names or types of nodes to rate functions. A file that `write`
-    made, and that still has its nodes and edges, needs none. Leaky integrators are static: v = v_leak + r I.
+    `activation` stands for every spiking neuron's node and every rate function noted, or maps names or types of nodes to rate
+    functions. A file that `write` made, and that still has its nodes and edges, needs none. Neurons are static: their gain r (and
+    w_in) scales what they get, and v_leak is a bias.
     """
     root = _root(path, hdf5.read(path))
-    ours = None if isinstance(activation, Mapping) else _ours(root)
-    reading = ours or _reading(path, root, activation)
+    reading = _ours(root, activation) or _reading(path, root, activation)
     return reading.record, reading.arrays
 
 
@@ -41,12 +44,15 @@ def write(
     *,
     like: str | os.PathLike[str] | None,
     overwrite: bool,
+    check: Callable[[], None],
 ) -> None:
     """Write a network: each population an LI node with its rate function in the metadata, each projection a matrix or a Scale.
 
-    With `like`, write that file with these parameters.
+    With `like`, write that file with these parameters. `check` refuses what metadata cannot hold, where some are written.
     """
-    tree = _tree(record, parameters) if like is None else _updated(like, record, parameters)
+    if like is None:
+        check()
+    tree = _tree(record, parameters) if like is None else _updated(like, record, parameters, check)
     with writing(path, overwrite=overwrite) as file:
         hdf5.write(file, tree)
 
@@ -115,13 +121,15 @@ def _reduced(nodes: _Nodes, edges: _Edges, activation: object) -> Reading:
         found = [name for name in kinds if kinds[name] == kind]
         if len(found) != 1:
             raise NetworkError("nodes", f"of type {kind}: {found[:20]}", "join them: a network has one input and one readout")
-    rates = _rates({name: nodes[name][1] for name in nodes if kinds[name] in (*_LEAKY, *NEURONS)}, activation)
+    neurons = {name: kind for name, kind in kinds.items() if kind in (*_LEAKY, *NEURONS)}
+    rates = _rates(neurons, {name: _noted(nodes[name][1]) for name in neurons}, activation)
     order = graph.ordered(nodes, edges)
     sources: dict[str, list[str]] = {name: [] for name in order}
     for source, target in edges:
         sources[target].append(source)
     order.sort(key=lambda name: kinds[name] != "Input")  # stable: the reduction wants the input first, and the output last
     order.sort(key=lambda name: kinds[name] == "Output")
+    takers = Counter(source for source, _ in edges)
     reduction = Reduction()
     signals: dict[str, Signal] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -138,7 +146,8 @@ def _reduced(nodes: _Nodes, edges: _Edges, activation: object) -> Reading:
         x, shape = reduction.add(name, [signals[one] for one in sources[name]]), shapes[sources[name][0]]
         if kinds[name] == "Output":
             return reduction.output(x)
-        signals[name], shapes[name] = _signal(reduction, name, node, place, x, shape, rates.get(name))
+        x, shapes[name] = _signal(reduction, name, node, place, x, shape, rates.get(name))
+        signals[name] = reduction.shared(x) if takers[name] > 1 else x
     raise NetworkError("nodes", "have no output", "add an Output node")
 
 
@@ -170,12 +179,11 @@ def _signal(
         _same_shape(name, np.shape(node["scale"]), shape)
         return reduction.affine(name, x, slot("scale", flat=True)), shape
     _same_shape(name, np.shape(node[NEURONS.get(kind, "r")]), shape)
-    if kind in _LEAKY:
-        gains = [slot(field, flat=True) for field in ("r", "w_in") if field in node]
-        for gain in (one for one in gains if one.values.size != x.size or not (one.values == 1).all()):
-            x = reduction.affine(name, x, gain, plastic=False)
-        leak = slot("v_leak", flat=True)
-        x = reduction.affine(name, x, None, leak) if leak.values.any() else x
+    gains = [slot(field, flat=True) for field in ("r", "w_in") if field in node]
+    for gain in (one for one in gains if one.values.size not in (1, x.size) or not (one.values == 1).all()):
+        x = reduction.affine(name, x, gain, plastic=False)
+    if kind in _LEAKING and (leak := slot("v_leak", flat=True)).values.any():
+        x = reduction.affine(name, x, None, leak)
     return reduction.rate(name, x, phi), shape
 
 
@@ -190,19 +198,27 @@ def _same_shape(name: str, own: tuple[int, ...], shape: tuple[int, ...]) -> None
         raise NetworkError(f"node {name}", f"has shape {own} and gets {shape}", "check the file")
 
 
-def _rates(neurons: Mapping[str, hdf5.Tree], activation: object) -> dict[str, Any]:
-    """Return the rate function of each neurons' node: by its name, its type, its metadata, or for all that spike."""
+def _noted(node: hdf5.Tree) -> object:
+    """Return the rate function that the metadata of a node name, or None."""
+    metadata = node.get("metadata")
+    return metadata.get("phi") if isinstance(metadata, dict) else None
+
+
+def _rates(kinds: Mapping[str, str], noted: Mapping[str, object], activation: object) -> dict[str, Any]:
+    """Return the rate function of each neurons' node: chosen by its name, its type, or for all; otherwise the one noted.
+
+    What leaks without spikes is an identity unless something else is noted or chosen by name or type.
+    """
     chosen = activation if isinstance(activation, Mapping) else {}
-    names = {*neurons, *(node["type"] for node in neurons.values())}
+    names = {*kinds, *kinds.values()}
     for key in chosen:
         if key not in names:
             raise UnknownNameError("activation", f"no node or type is called {key!r}", f"use some of {sorted(names)}")
     found, missing = {}, []
-    for name, node in neurons.items():
-        kind, metadata = node["type"], node.get("metadata")
-        noted = metadata.get("phi") if isinstance(metadata, dict) else None
-        every = None if activation is chosen or kind in _LEAKY else activation
-        choices = [chosen.get(name), chosen.get(kind), every, noted, "identity" if kind in _LEAKY else None]
+    for name, kind in kinds.items():
+        linear = kind in _LEAKY and noted[name] in (None, "identity")
+        every = None if activation is chosen or linear else activation
+        choices = [chosen.get(name), chosen.get(kind), every, noted[name], "identity" if linear else None]
         found[name] = next((choice for choice in choices if choice is not None), None)
         if found[name] is None:
             missing.append(f"{name} ({kind})")
@@ -215,73 +231,102 @@ def _rates(neurons: Mapping[str, hdf5.Tree], activation: object) -> dict[str, An
 # --- graphs of our own ----------------------------------------------------------------------------------------------------
 
 
+def _layout(record: Mapping[str, Any], links: Iterable[Link]) -> tuple[dict[str, str], list[tuple[str, str]], dict[str, str]]:
+    """Return the types of the nodes, the edges, and the nodes that hold the biases: v_leak of LI, where no matrix comes in."""
+    types, edges = {}, []
+    for name, *_ in record["populations"]:
+        types[name] = "Input" if name == record["input"] else "Output" if name == record["output"] else "LI"
+    leaks = {name: name if types[name] == "LI" else f"{name}.potential" for name in graph.apart(record, links)}
+    for name, holder in leaks.items():
+        types[holder] = "LI"
+        edges += [] if holder == name else [(holder, name)]
+    for link in links:
+        types[link.key] = "Affine" if link.biased else "Linear" if len(link.shape) == 2 else "Scale"
+        edges += [(link.source, link.key), (link.key, leaks.get(link.target, link.target))]
+    return types, edges, leaks
+
+
 def _tree(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tree:
-    dtype = record["dtype"]
-    nodes: hdf5.Tree = {}
-    for name, size, phi, _ in record["populations"]:
-        if name in (record["input"], record["output"]):
-            nodes[name] = {"type": "Input" if name == record["input"] else "Output", "shape": np.array([size])}
-        else:
-            one, zero = np.ones(size, dtype), np.zeros(size, dtype)
-            nodes[name] = {"type": "LI", "tau": one, "r": one, "v_leak": zero, "metadata": {"phi": phi}}
-    edges = []
-    for link in graph.links(record):
-        nodes[link.key] = {"type": _type(link), _field(link): link.spread(parameters[link.key])}
+    links = graph.links(record)
+    types, edges, leaks = _layout(record, links)
+    nodes: hdf5.Tree = {name: {"type": kind} for name, kind in types.items()}
+    sizes = {name: size for name, size, *_ in record["populations"]}
+    sizes |= {holder: sizes[name] for name, holder in leaks.items()}
+    for name in (one for one in types if one in sizes):
+        one, zero = (np.full(sizes[name], value, record["dtype"]) for value in (1, 0))
+        nodes[name] |= {"tau": one, "r": one, "v_leak": zero} if types[name] == "LI" else {"shape": np.array([sizes[name]])}
+    for name, _, phi, _ in (one for one in record["populations"] if types[one[0]] == "LI"):
+        nodes[name]["metadata"] = {"phi": phi}
+    for name, holder in leaks.items():
+        nodes[holder]["v_leak"] = parameters[f"{name}.bias"]
+    for link in links:
+        nodes[link.key][_field(link)] = link.spread(parameters[link.key])
         if link.biased:
             nodes[link.key]["bias"] = parameters[f"{link.target}.bias"]
-        edges += [[link.source, link.key], [link.key, link.target]]
     metadata = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
-    return {"version": _VERSION, "node": {"type": "NIRGraph", "nodes": nodes, "edges": edges, "metadata": metadata}}
-
-
-def _type(link: Link) -> str:
-    return "Affine" if link.biased else "Linear" if len(link.shape) == 2 else "Scale"
+    joined = [list(edge) for edge in edges]
+    return {"version": _VERSION, "node": {"type": "NIRGraph", "nodes": nodes, "edges": joined, "metadata": metadata}}
 
 
 def _field(link: Link) -> str:
     return "weight" if len(link.shape) == 2 else "scale"
 
 
-def _ours(root: hdf5.Tree) -> Reading | None:
+def _ours(root: hdf5.Tree, activation: object = None) -> Reading | None:
     """Return what `write` wrote, or None if the graph is not, or no longer, the one that its metadata describe."""
     metadata = root.get("metadata")
     record = graph.record_of(metadata.get(graph.MARK)) if isinstance(metadata, dict) else None
     if record is None:
         return None
-    reading = Reading(record, {}, {})
     try:
-        nodes = root["nodes"]
-        links = graph.links(record)
-        wanted = {link.key: _type(link) for link in links}
-        for name, size, *_ in record["populations"]:
-            node = nodes[name]
-            wanted[name] = "Input" if name == record["input"] else "Output" if name == record["output"] else "LI"
-            if wanted[name] == "LI":
-                if np.shape(node["r"]) != (size,) or not (node["r"] == 1).all() or np.any(node["v_leak"]):
-                    return None
-            elif np.ravel(node["shape"]).tolist() != [size]:
-                return None
-        if {name: node["type"] for name, node in nodes.items()} != wanted:
-            return None
-        if sorted(map(tuple, root["edges"])) != sorted(e for k in links for e in ((k.source, k.key), (k.key, k.target))):
-            return None
-        for link in links:
-            values = graph.real(f"weights of {link.key}", nodes[link.key][_field(link)])
-            held = link.gathered(values)
-            if held is None:
-                return None
-            reading.arrays[link.key] = held
-            reading.slots[link.key] = [Slot(("nodes", link.key, _field(link)), held, link.spread)]
-            if link.biased:
-                bias = graph.real(f"bias of {link.target}", nodes[link.key]["bias"])
-                reading.arrays[f"{link.target}.bias"] = bias
-                reading.slots[f"{link.target}.bias"] = [Slot(("nodes", link.key, "bias"), bias, lambda new: new)]
+        reading = _described(root, record)
+        noted = {name: phi for name, _, phi, _ in record["populations"]}
+        hidden = {name: "LI" for name in noted if name not in (record["input"], record["output"])}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
+    if reading is None or activation is None:
+        return reading
+    rates = noted | _rates(hidden, noted, activation)
+    populations = [[name, size, rates[name], biased] for name, size, _, biased in record["populations"]]
+    return replace(reading, record={**record, "populations": populations})
+
+
+def _described(root: hdf5.Tree, record: dict[str, Any]) -> Reading | None:
+    """Return the parameters of the network of `record`, or None if the graph is of another. Raises what damage raises."""
+    nodes, links = root["nodes"], graph.links(record)
+    types, edges, leaks = _layout(record, links)
+    reading = Reading(record, {}, {}, {name: name for name, *_ in record["populations"]})
+    sizes = {name: size for name, size, *_ in record["populations"]}
+    sizes |= {holder: sizes[name] for name, holder in leaks.items()}
+    if {name: node["type"] for name, node in nodes.items()} != types or sorted(map(tuple, root["edges"])) != sorted(edges):
+        return None
+    for name, size in sizes.items():
+        node = nodes[name]
+        if types[name] != "LI" and np.ravel(node["shape"]).tolist() != [size]:
+            return None
+        if types[name] == "LI" and (np.shape(node["r"]) != (size,) or not (node["r"] == 1).all()):
+            return None
+        if types[name] == "LI" and name not in leaks.values() and np.any(node["v_leak"]):
+            return None
+    holders = {name: (holder, "v_leak") for name, holder in leaks.items()}
+    for link in links:
+        held = link.gathered(graph.real(f"weights of {link.key}", nodes[link.key][_field(link)]))
+        if held is None:
+            return None
+        reading.arrays[link.key] = held
+        reading.slots[link.key] = [Slot(("nodes", link.key, _field(link)), held, link.spread)]
+        if link.biased:
+            holders[link.target] = (link.key, "bias")
+    for name, (node, field) in holders.items():
+        bias = graph.real(f"bias of {name}", nodes[node][field])
+        reading.arrays[f"{name}.bias"] = bias
+        reading.slots[f"{name}.bias"] = [Slot(("nodes", node, field), bias, lambda new: new)]
     return reading
 
 
-def _updated(like: str | os.PathLike[str], record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tree:
+def _updated(
+    like: str | os.PathLike[str], record: Mapping[str, Any], parameters: Mapping[str, Array], check: Callable[[], None]
+) -> hdf5.Tree:
     """Return the tree of the file `like` with these parameters. Raises NetworkError if it is of another network."""
     tree = hdf5.read(like)
     root = _root(like, tree)
@@ -295,4 +340,15 @@ def _updated(like: str | os.PathLike[str], record: Mapping[str, Any], parameters
         for name in path:
             branch = branch[name]
         branch[field] = graph.narrowed(f"{field} of {path[-1]}", array, np.asarray(branch[field]).dtype)
+    nodes, phis = _flat(root, "", ())[0], {name: phi for name, _, phi, _ in record["populations"]}
+    known = [(nodes[node][1], phis[name]) for name, node in reading.nodes.items() if node in nodes]
+    noted = [(node["metadata"], phi) for node, phi in known if _noted(node) is not None]
+    metadata = root.get("metadata")
+    marked = isinstance(metadata, dict) and graph.MARK in metadata
+    if marked or noted:
+        check()
+    for entry, phi in noted:
+        entry["phi"] = phi
+    if marked:
+        cast(hdf5.Tree, metadata)[graph.MARK] = graph.noted({**record, "dtype": reading.record["dtype"]})
     return tree

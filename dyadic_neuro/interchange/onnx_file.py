@@ -18,6 +18,7 @@ MOST_FILE = 2**31 - 1
 _FLOATS = {1: ("<f4", "float_data"), 11: ("<f8", "double_data"), 10: ("<f2", "int32_data")}
 _WHOLES = {7: ("<i8", "int64_data"), 6: ("<i4", "int32_data")}
 _BFLOAT16 = 16
+_TENSOR = 4  # an attribute that is one
 
 
 def package() -> Any:  # noqa: ANN401
@@ -63,9 +64,13 @@ class Tensors:
         self.path = path
         self.total = 0
         self.names: dict[str, Any] = {}
-        constants = [node for node in model_graph.node if node.op_type == "Constant"]
+        self.numbers: dict[str, Any] = {}
         found = [(one.name, one) for one in model_graph.initializer]
-        found += [(node.output[0], node.attribute[0].t) for node in constants if _holds_tensor(node)]
+        for node in (one for one in model_graph.node if one.op_type == "Constant"):
+            if len(node.output) == len(node.attribute) == 1 and (tensor := _tensor_of(node.attribute[0])) is not None:
+                found.append((node.output[0], tensor))
+                if node.attribute[0].type != _TENSOR:
+                    self.numbers[node.output[0]] = node.attribute[0]
         for name, tensor in found:
             if name in self.names:
                 raise NetworkError(f"constant {name}", "stands there twice", "give each its own name")
@@ -101,9 +106,24 @@ class Tensors:
         if tensor.data_type == _BFLOAT16:
             raise DataError(f"constant {name}", "is bfloat16, which numpy cannot round to", "write a new file, without like")
         dtype, field = _FLOATS[tensor.data_type]
-        for one in (field, "external_data", "data_location"):
-            tensor.ClearField(one)
-        tensor.raw_data = graph.narrowed(f"constant {name}", values, np.dtype(dtype)).tobytes()
+        narrowed = graph.narrowed(f"constant {name}", values, np.dtype(dtype))
+        if name in self.numbers:
+            self.numbers[name].CopyFrom(package().helper.make_attribute(self.numbers[name].name, narrowed.tolist()))
+            return
+        tensor.ClearField(field)
+        tensor.raw_data = narrowed.tobytes()
+
+    def gather(self) -> None:
+        """Put what lies in other files into this one, which may be written to another folder."""
+        sizes = {kind: np.dtype(dtype).itemsize for kind, (dtype, _) in (_FLOATS | _WHOLES | {_BFLOAT16: ("<u2", "")}).items()}
+        for name, tensor in self.names.items():
+            if tensor.data_location == 1:
+                if tensor.data_type not in sizes:
+                    raise DataError(f"constant {name}", f"is of the type {tensor.data_type}", "keep it in the model's own file")
+                data = self._external(name, tensor, math.prod(self.shape(name)) * sizes[tensor.data_type])
+                tensor.ClearField("external_data")
+                tensor.ClearField("data_location")
+                tensor.raw_data = data
 
     def _tensor(self, name: str) -> Any:  # noqa: ANN401
         if name not in self.names:
@@ -155,7 +175,17 @@ class Tensors:
             raise FileError(str(self.path), f"keeps {name} in {where!r}: {error}", "put the data beside the model") from None
 
 
-def _holds_tensor(node: Any) -> bool:  # noqa: ANN401
-    return (
-        len(node.output) == 1 and len(node.attribute) == 1 and node.attribute[0].type == 4 and node.attribute[0].name == "value"
-    )
+def _tensor_of(attribute: Any) -> Any:  # noqa: ANN401
+    """Return the tensor that the attribute of a Constant node is, one made of its numbers, or None."""
+    make, floats, whole = package().helper.make_tensor, 1, 7
+    if (attribute.name, attribute.type) == ("value", _TENSOR):
+        return attribute.t
+    if (attribute.name, attribute.type) == ("value_float", 1):
+        return make("", floats, (), [attribute.f])
+    if (attribute.name, attribute.type) == ("value_floats", 6):
+        return make("", floats, (len(attribute.floats),), attribute.floats)
+    if (attribute.name, attribute.type) == ("value_int", 2):
+        return make("", whole, (), [attribute.i])
+    if (attribute.name, attribute.type) == ("value_ints", 7):
+        return make("", whole, (len(attribute.ints),), attribute.ints)
+    return None

@@ -17,7 +17,7 @@ def writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
         path = Path(path)
         if path.is_dir():
             raise FileError(str(path), "is a folder", "name a file in it")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             fix = "choose another name, or pass overwrite=True (--overwrite)"
             raise OutputExistsError(str(path), "is already there and would be lost", fix)
         if not path.absolute().parent.is_dir():

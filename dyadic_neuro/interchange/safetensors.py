@@ -28,6 +28,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     try:
         with open(path, "rb") as file:
             return _read(file)
+    except FileError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError, OverflowError) as error:
         problem = f"cannot be read as safetensors ({type(error).__name__}: {error})"
         raise FileError(str(path), problem, "it is foreign, truncated or corrupt: use another copy") from None
@@ -65,6 +67,8 @@ def _read(file: BinaryIO) -> tuple[dict[str, Array], dict[str, str]]:
     arrays, expected = {}, 0
     for name, entry in sorted(header.items(), key=lambda pair: pair[1]["data_offsets"]):
         start, stop = entry["data_offsets"]
+        if isinstance(entry["dtype"], str) and entry["dtype"] not in _DTYPES:
+            raise FileError(str(file.name), f"holds {name[:80]} as {entry['dtype'][:20]}", "save it as F64, F32, F16 or BF16")
         dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
         if not all(type(n) is int and n >= 0 for n in (start, stop, *shape)) or start != expected:
             raise ValueError(f"{name!r} with the shape {shape} from {start} to {stop}, not from {expected} on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,10 +24,14 @@ def read(path: _Path, activation: object = None, order: Sequence[str] | None = N
     """Return the record and the parameters of the chain in a file, its layers in the order of their names or in `order`."""
     arrays, metadata = _file(path)
     layers = _layers(path, arrays, order)
-    record = graph.record_of(metadata.get(graph.MARK)) if activation is None and order is None else None
-    if record is not None and (found := _ours(record, arrays, layers)) is not None:
-        return record, found
-    return _record(path, arrays, layers, "tanh" if activation is None else activation)
+    record = graph.record_of(metadata.get(graph.MARK))
+    if record is None or (found := _ours(record, arrays, layers)) is None:
+        return _record(path, arrays, layers, "tanh" if activation is None else activation)
+    if activation is not None:
+        ends = (record["input"], record["output"])
+        chosen = [[name, n, phi if name in ends else activation, bias] for name, n, phi, bias in record["populations"]]
+        record = {**record, "populations": chosen}
+    return record, found
 
 
 def write(
@@ -37,22 +41,31 @@ def write(
     *,
     like: _Path | None,
     overwrite: bool,
+    check: Callable[[], None],
     order: Sequence[str] | None = None,
 ) -> None:
     """Write a chain under the names of a torch.nn.Sequential.
 
-    With `like`, under the names of that file and in its dtypes, bfloat16 as float32.
+    With `like`, under the names of that file and in its dtypes, bfloat16 as float32. `check` refuses what metadata cannot hold,
+    where some are written. Raises OptionError for an `order` without `like`.
     """
     suffix = os.path.splitext(str(path))[1]
     if suffix not in SUFFIXES:
         raise OptionError("path", f"ends in {suffix!r}", f"use one of {SUFFIXES}")
+    if order is not None and like is None:
+        raise OptionError("order", "is of the layers of a file to write like", "give like=..., or leave it out")
     names = _names(record)
-    metadata: Mapping[str, str] = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
+    metadata = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
     arrays = {name: parameters[key] for key, name in names.items()}
     if like is not None:
         old, metadata = _file(like)
         arrays = _renamed(like, old, order, names, parameters)
         metadata = {key: value for key, value in metadata.items() if isinstance(value, str)}
+        if graph.MARK in metadata:
+            dtype = graph.common_dtype(graph.real(name, array) for name, array in old.items())
+            metadata[graph.MARK] = graph.noted({**record, "dtype": dtype})
+    if graph.MARK in metadata:
+        check()
     with writing(path, overwrite=overwrite) as file:
         if suffix == ".npz":
             np.savez(file, **arrays)
@@ -139,14 +152,21 @@ def _names(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _ours(record: Mapping[str, Any], arrays: Mapping[str, Array], layers: list[str]) -> dict[str, Array] | None:
-    """Return the parameters of what `write` wrote, or None if the tensors are not those that the metadata describe."""
+    """Return the parameters of the chain that the metadata describe, or None if the tensors are not those of one like it."""
     try:
-        names = _names(record)
-        if set(names.values()) != set(arrays) or layers != sorted({n.rsplit(".", 1)[0] + "." for n in arrays}, key=_natural):
-            return None
-        return {key: graph.real(name, arrays[name]) for key, name in names.items()}
+        sizes = {name: int(size) for name, size, *_ in record["populations"]}
+        shapes = {one.key: one.shape for one in graph.links(record)}
+        found = {key: graph.real(name, arrays[name]) for key, name in _under(_names(record), layers).items()}
     except (KeyError, TypeError, ValueError, LookupError):
         return None
+    shapes |= {key: (sizes[key.removesuffix(".bias")],) for key in found if key not in shapes}
+    return found if len(found) == len(arrays) and {key: one.shape for key, one in found.items()} == shapes else None
+
+
+def _under(names: Mapping[str, str], layers: Sequence[str]) -> dict[str, str]:
+    """Return names in a torch.nn.Sequential as names in a file of these layers."""
+    theirs = {f"{2 * i}.{part}": f"{layer}{part}" for i, layer in enumerate(layers) for part in ("weight", "bias")}
+    return {key: theirs.get(name, name) for key, name in names.items()}
 
 
 def _renamed(
@@ -154,9 +174,11 @@ def _renamed(
 ) -> dict[str, Array]:
     """Return the parameters under the names of the file `like`, in its dtypes."""
     layers = _layers(like, old, order)
-    theirs = {f"{2 * i}.{part}": f"{layer}{part}" for i, layer in enumerate(layers) for part in ("weight", "bias")}
-    found = {theirs.get(name, name): parameters[key] for key, name in names.items()}
+    found = {name: parameters[key] for key, name in _under(names, layers).items()}
     shapes = [{name: array.shape for name, array in one.items()} for one in (old, found)]
     if shapes[0] != shapes[1]:
         raise NetworkError("like", f"{like} holds {shapes[0]}, not {shapes[1]}", "name the file that this one was read from")
-    return {name: graph.narrowed(name, found[name], array.dtype) for name, array in old.items()}
+    return {
+        name: np.where(found[name] == array.astype(found[name].dtype), array, graph.narrowed(name, found[name], array.dtype))
+        for name, array in old.items()
+    }

@@ -43,14 +43,14 @@ class Row:
 class Trend:
     """Runs over numbers of neurons, and the fit error = `factor` * neurons ** `exponent`.
 
-    By least squares on logarithms over all runs; `deviation` is the standard error of the exponent (NaN for two runs). `ran`
+    By least squares on logarithms over all runs; `deviation` is the standard error of the exponent (None for two runs). `ran`
     says what really ran.
     """
 
     rows: tuple[Row, ...]
     factor: float
     exponent: float
-    deviation: float
+    deviation: float | None
     ran: str
 
     def records(self) -> list[dict[str, Any]]:
@@ -66,7 +66,8 @@ class Trend:
             fields = ("error", "cosine", "messages", "build_seconds", "run_seconds")
             error, cosine, sent, build, run = (float(np.median([getattr(row, field) for row in chosen])) for field in fields)
             lines.append(f"{count:8} {error:9.2e} {cosine:9.6f} {sent:9.0f} {build:8.2f} {run:7.2f}")
-        lines.append(f"error = {self.factor:.3g} N^{self.exponent:.2f}, the exponent +- {self.deviation:.2f}; {self.ran}")
+        sure = "" if self.deviation is None else f", the exponent +- {self.deviation:.2f}"
+        lines.append(f"error = {self.factor:.3g} N^{self.exponent:.2f}{sure}; {self.ran}")
         return "\n".join(lines)
 
 
@@ -127,12 +128,12 @@ def _run(
     return Row(neurons, seed, error, cosine, trace.messages.total(), built - began, ran - built)
 
 
-def _fit(neurons: Sequence[int], errors: Sequence[float]) -> tuple[float, float, float]:
+def _fit(neurons: Sequence[int], errors: Sequence[float]) -> tuple[float, float, float | None]:
     """Return factor, exponent and the exponent's standard error of errors = factor * neurons ** exponent."""
     x, y = np.log(neurons), np.log(errors)
     centered = x - x.mean()
     exponent = float(centered @ y / (centered @ centered))
     rest = y - y.mean() - exponent * centered
     freedom = len(x) - 2
-    deviation = float(np.sqrt(rest @ rest / freedom / (centered @ centered))) if freedom else float("nan")
+    deviation = float(np.sqrt(rest @ rest / freedom / (centered @ centered))) if freedom else None
     return float(np.exp(y.mean() - exponent * x.mean())), exponent, deviation

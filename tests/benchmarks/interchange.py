@@ -3,6 +3,9 @@
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
+
+import numpy as np
 
 import dyadic_neuro as dn
 from dyadic_neuro.network import Network
@@ -26,7 +29,7 @@ def _by_onnx(path):
 
 
 def _ours(path):
-    return Network.from_onnx(path) if path.endswith(".onnx") else Network.from_nir(path)
+    return Network.from_onnx(path) if path.endswith(".onnx") else Network.from_nir(path, activation="tanh")
 
 
 def copies(path, weights):
@@ -41,42 +44,77 @@ def copies(path, weights):
     return grown / weights
 
 
-def _files(folder):
-    """Write a large and a small network in each format, and NIR as its own writer packs it; return the names of the large."""
+def _affine(sizes):
+    rng = np.random.default_rng(0)
+    return [(rng.normal(size=(n, m)).astype("f4"), np.zeros(n, "f4")) for m, n in pairwise(sizes)]
+
+
+def _nir_of_another_tool(path, sizes):
+    """Write a chain of spiking neurons, as nir.write packs it."""
     import nir
 
+    nodes = []
+    for weights, bias in _affine(sizes):
+        one = np.ones_like(bias)
+        nodes += [nir.Affine(weights, bias), nir.LIF(tau=one, r=one, v_leak=0 * one, v_threshold=one, v_reset=0 * one)]
+    nir.write(path, nir.NIRGraph.from_list(*nodes[:-1]))
+
+
+def _onnx_of_another_tool(path, sizes, *, gemm):
+    """Write a chain as exporters do: Gemm with transB, or MatMul, whose matrices stand the other way round, and Add."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    nodes, tensors, last = [], {}, "x"
+    for i, (weights, bias) in enumerate(_affine(sizes)):
+        tensors |= {f"w{i}": weights if gemm else weights.T.copy(), f"b{i}": bias}
+        if gemm:
+            nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [f"u{i}"], transB=1))
+        else:
+            nodes += [
+                helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"]),
+                helper.make_node("Add", [f"m{i}", f"b{i}"], [f"u{i}"]),
+            ]
+        nodes.append(helper.make_node("Tanh", [f"u{i}"], [last := f"h{i}"]))
+    ends = [helper.make_tensor_value_info(name, 1, ["batch", n]) for name, n in (("x", sizes[0]), (f"u{i}", sizes[-1]))]
+    made = [numpy_helper.from_array(values, name) for name, values in tensors.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes[:-1], "chain", ends[:1], ends[1:], made)), path)
+
+
+def _files(folder):
+    """Write a large and a small network in each way; return the bytes of the large one's parameters."""
     for size, name in (([8, 8, 8], "small"), (SIZES, "large")):
         net = dn.Network.dense(size, dtype="float32", seed=0)
         net.to_onnx(f"{folder}/{name}.onnx")
         net.to_nir(f"{folder}/{name}.nir")
-        nir.write(f"{folder}/{name}-packed.nir", nir.read(f"{folder}/{name}.nir"))
+        _nir_of_another_tool(f"{folder}/{name}-foreign.nir", size)
+        _onnx_of_another_tool(f"{folder}/{name}-gemm.onnx", size, gemm=True)
+        _onnx_of_another_tool(f"{folder}/{name}-matmul.onnx", size, gemm=False)
     return sum(weights.nbytes for weights in net.parameters.values())
+
+
+FILES = {
+    "large.nir": "NIR",
+    "large-foreign.nir": "NIR by nir.write",
+    "large.onnx": "ONNX",
+    "large-gemm.onnx": "ONNX of Gemm with transB",
+    "large-matmul.onnx": "ONNX of MatMul and Add",
+}
 
 
 def rows():
     found = []
     with tempfile.TemporaryDirectory() as folder:
         weights = _files(folder)
-        for name, reader in (("large.nir", _by_nir), ("large-packed.nir", _by_nir), ("large.onnx", _by_onnx)):
-            path = f"{folder}/{name}"
+        for name, what in FILES.items():
+            path, reader = f"{folder}/{name}", _by_nir if name.endswith(".nir") else _by_onnx
             ours, theirs = medians(lambda path=path: _ours(path), lambda path=path, read=reader: read(path), repeats=REPEATS)
-            what = {"large.nir": "NIR", "large-packed.nir": "NIR, packed by nir.write", "large.onnx": "ONNX"}[name]
             by = "onnx.load and to_array" if reader is _by_onnx else "nir.read"
             detail = f"{ours * 1e3:.0f} ms, {theirs * 1e3:.0f} ms by {by}"
-            found.append(
-                Row(
-                    f"import of 10 million parameters from {what}: time / the format's own reader",
-                    ours / theirs,
-                    1.5,
-                    "x",
-                    detail,
-                )
-            )
-            peak = copies(path, weights)
+            of = f"import of 10 million parameters from {what}"
+            found.append(Row(f"{of}: time / the format's own reader", ours / theirs, 1.5, "x", detail))
             detail = f"growth of VmHWM in a process of its own, weights {weights / 2**20:.0f} MiB"
-            found.append(
-                Row(f"import of 10 million parameters from {what}: peak of memory / the weights", peak, 3.0, "x", detail)
-            )
+            found.append(Row(f"{of}: peak of memory / the weights", copies(path, weights), 3.0, "x", detail))
     return found
 
 

@@ -3,13 +3,14 @@
 import io
 import json
 import random
+import zipfile
 from contextlib import suppress
 
 import numpy as np
 
 from dyadic_neuro.network import Network
 
-FORMATS = ("nir", "nir-foreign", "onnx", "onnx-foreign", "safetensors", "torch-npz", "npz")
+FORMATS = ("nir", "nir-foreign", "onnx", "onnx-foreign", "safetensors", "torch-npz", "npz", "npz-deflated", "npz-lzma")
 
 
 def foreign_nir(path):
@@ -86,8 +87,20 @@ def valid(folder, kind):
         path = path.with_suffix({"safetensors": ".safetensors", "torch-npz": ".npz"}[kind])
         net.to_torch_state(path)
     else:
-        {"nir": net.to_nir, "onnx": net.to_onnx, "npz": net.save}[kind](path)
-    return path.read_bytes()
+        {"nir": net.to_nir, "onnx": net.to_onnx, "npz": net.save}[kind.split("-")[0]](path)
+    return _packed(path.read_bytes(), kind)
+
+
+def _packed(content, kind):
+    """Return an npz file with its members packed as its kind says; any other file as it is."""
+    way = {"npz-deflated": zipfile.ZIP_DEFLATED, "npz-lzma": zipfile.ZIP_LZMA}.get(kind)
+    if way is None:
+        return content
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w", way) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return file.getvalue()
 
 
 def read(path, kind):
@@ -96,14 +109,15 @@ def read(path, kind):
         return Network.from_nir(path, activation="tanh" if kind == "nir-foreign" else None)
     if kind.startswith("onnx"):
         return Network.from_onnx(path, loss="cross_entropy")
-    return Network.load(path) if kind == "npz" else Network.from_torch_state(path)
+    return Network.load(path) if kind.startswith("npz") else Network.from_torch_state(path)
 
 
 def spoiled(content, kind, seed):
     """Return the bytes of a file of this kind, damaged in its bytes, or written anew with other contents."""
     rng = random.Random(seed)
     structured = {"nir": _nir, "onnx": _onnx, "safetensors": _safetensors, "torch-npz": _npz, "npz": _npz}
-    change = rng.choice([_flip, _flip, _splice, _cut, *[structured[kind.removesuffix("-foreign")]] * 3])
+    special = structured[kind if kind in structured else kind.split("-")[0]]
+    change = rng.choice([_flip, _flip, _splice, _cut, special, special, special])
     return change(content, rng)
 
 

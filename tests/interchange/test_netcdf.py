@@ -166,3 +166,9 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         with pytest.raises(MissingExtraError, match=r"dyadic-neuro\[interchange\]"):
             call()
     assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named_together(monkeypatch):
+    monkeypatch.setattr(netcdf, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match="xarray and netCDF4 are absent"):
+        netcdf.need("xarray", "netCDF4")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.errors import CycleError, NetworkError, OptionError, OutputExistsError, UnknownNameError
 from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.testing import networks
 from dyadic_neuro.testing.strategies import SEEDS
 from tests.interchange import damage
@@ -46,8 +48,9 @@ def affine(m, n, dtype="f4"):
 def neurons(kind, n):
     count = {"LIF": 4, "IF": 2, "LI": 3, "CubaLIF": 5, "CubaLI": 4, "I": 1, "Threshold": 1}[kind]
     values = [np.ones(n, "f4") for _ in range(count)]
-    if kind in ("LI", "CubaLI"):
-        values[-1] = np.zeros(n, "f4")  # v_leak
+    leak = {"LIF": 2, "LI": 2, "CubaLIF": 3, "CubaLI": 3}.get(kind)
+    if leak is not None:
+        values[leak] = np.zeros(n, "f4")
     return getattr(nir, kind)(*values)
 
 
@@ -71,7 +74,7 @@ def test_what_is_written_opens_in_nir_with_the_same_outputs(folder, seed, dtype,
     network.to_nir(folder / "b.nir", overwrite=True)
     graph = nir.read(folder / "b.nir")
     inputs, _ = networks.batch(network, 0, 3)
-    found = static(graph, inputs, lambda _, node, u: ACTIVATIONS[node.metadata["phi"]].rate(u))
+    found = static(graph, inputs, lambda _, node, u: ACTIVATIONS[node.metadata.get("phi", "identity")].rate(u + node.v_leak))
     np.testing.assert_allclose(found, potentials(network, inputs), rtol=0, atol=1e-6)
     assert "learning rule" in graph.metadata["not_held"]
 
@@ -155,6 +158,85 @@ def test_neurons_that_spike_want_a_rate_function(tmp_path, refuses, kind):
         Network.from_nir(path, activation={"nobody": "tanh"})
     for choice in ("sigmoid", {kind: "sigmoid"}, {kind.lower(): "sigmoid", kind: "relu"}):
         assert Network.from_nir(path, activation=choice).population("hidden1").phi.name == "sigmoid"
+
+
+def test_gain_and_leak_of_neurons_that_spike_are_honoured(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def some(n):
+        return rng.uniform(0.5, 2.0, n).astype("f4")
+
+    lif = nir.LIF(*(some(4) for _ in range(5)))
+    cuba = nir.CubaLIF(some(5), some(5), r=some(5), v_leak=some(5), v_threshold=some(5), w_in=some(5))
+    path = written(
+        tmp_path / "a.nir", chain(affine(3, 4), lif, affine(4, 5), cuba, affine(5, 4), nir.IF(some(4), some(4)), affine(4, 2))
+    )
+
+    def rate(_, node, u):
+        return np.tanh(getattr(node, "v_leak", 0) + node.r * getattr(node, "w_in", 1) * u)
+
+    inputs, network = rng.normal(size=(5, 3)).astype("f4"), Network.from_nir(path, activation="tanh")
+    np.testing.assert_allclose(potentials(network, inputs), static(nir.read(path), inputs, rate), atol=1e-5)
+    changed = {key: network.parameters[key] + 1 for key in network.plastic}
+    network.with_parameters(changed).to_nir(tmp_path / "b.nir", like=path)
+    found = static(nir.read(tmp_path / "b.nir"), inputs, rate)
+    np.testing.assert_allclose(potentials(network.with_parameters(changed), inputs), found, atol=1e-4)
+    np.testing.assert_array_equal(nir.read(tmp_path / "b.nir").nodes["lif"].r, lif.r)
+
+
+def test_a_weight_learns_once_however_many_nodes_take_what_it_makes(tmp_path):
+    nodes = {"in": nir.Input(np.array([3])), "fc": affine(3, 4), "a": neurons("LIF", 4), "b": neurons("IF", 4)}
+    nodes |= {"last": affine(4, 2), "out": nir.Output(np.array([2]))}
+    edges = [("in", "fc"), ("fc", "a"), ("fc", "b"), ("a", "last"), ("b", "last"), ("last", "out")]
+    network = Network.from_nir(written(tmp_path / "a.nir", nir.NIRGraph(nodes, edges)), activation={"LIF": "tanh", "IF": "relu"})
+    assert sum(network.parameters[key].size for key in network.plastic) == 3 * 4 + 4 + 4 * 2 + 2
+    assert not network.projection("hidden1->hidden2").plastic
+
+
+def test_options_override_only_themselves(tmp_path):
+    network = Network.dense([3, 4, 5, 2], activation="tanh", loss="cross_entropy", dtype="float32")
+    network.to_nir(tmp_path / "a.nir")
+
+    def read(**options):
+        found = Network.from_nir(tmp_path / "a.nir", **options)
+        return [p.phi.name for p in found.populations[1:-1]], found.cost.name, found.dtype.name
+
+    assert read() == (["tanh", "tanh"], "cross_entropy", "float32")
+    assert read(activation="relu") == (["relu", "relu"], "cross_entropy", "float32")
+    assert read(activation={"hidden2": "sin"}) == (["tanh", "sin"], "cross_entropy", "float32")
+    assert read(activation={"LI": "sin"}, loss="squared_error") == (["sin", "sin"], "squared_error", "float32")
+    for wrong in ("nonsense", {"LI": "nonsense"}, {"nobody": "tanh"}):
+        with pytest.raises(UnknownNameError, match=r"nonsense|nobody"):
+            read(activation=wrong)
+    Network.dense([3, 2]).to_nir(tmp_path / "b.nir")
+    with pytest.raises(UnknownNameError, match="nonsense"):
+        Network.from_nir(tmp_path / "b.nir", activation="nonsense")
+
+
+def test_a_file_like_one_of_ours_tells_this_network(tmp_path, same):
+    Network.dense([3, 4, 2], activation="relu", seed=0).to_nir(tmp_path / "a.nir")
+    new = Network.dense([3, 4, 2], activation="tanh", loss="cross_entropy", seed=1)
+    new.to_nir(tmp_path / "b.nir", like=tmp_path / "a.nir")
+    same(Network.from_nir(tmp_path / "b.nir"), new)
+    assert nir.read(tmp_path / "b.nir").nodes["hidden1"].metadata["phi"] == "tanh"
+
+
+def test_one_to_one_stays_so_under_a_bias(tmp_path, same):
+    populations = [Population("input", 3), Population("h", 3, "tanh", 0.5), Population("output", 3, bias=0.1)]
+    network = Network(populations, [Projection("input", "h", np.full(3, 2.0)), Projection("h", "output", np.full(3, 3.0))])
+    network.to_nir(tmp_path / "a.nir")
+    graph = nir.read(tmp_path / "a.nir")
+    assert {type(node).__name__ for node in graph.nodes.values()} == {"Input", "Output", "LI", "Scale"}
+    inputs = np.random.default_rng(0).normal(size=(4, 3))
+
+    def rate(_, node, u):
+        return ACTIVATIONS[node.metadata.get("phi", "identity")].rate(node.v_leak + node.r * u)
+
+    np.testing.assert_allclose(static(graph, inputs, rate), potentials(network, inputs), atol=1e-12)
+    same(Network.from_nir(tmp_path / "a.nir"), network)
+    changed = network.with_parameters({key: one + 1 for key, one in network.parameters.items()})
+    changed.to_nir(tmp_path / "b.nir", like=tmp_path / "a.nir")
+    same(Network.from_nir(tmp_path / "b.nir"), changed)
 
 
 @pytest.mark.parametrize("kind", ["LI", "CubaLI"])

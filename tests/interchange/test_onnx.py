@@ -1,5 +1,8 @@
 """ONNX: what is written comes back and runs elsewhere, what exporters write becomes the same network, the rest is named."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,10 @@ from hypothesis import strategies as st
 from dyadic_neuro import activations
 from dyadic_neuro.errors import CycleError, DataError, NetworkError, OutputExistsError
 from dyadic_neuro.interchange import onnx as format_of
+from dyadic_neuro.interchange.onnx_file import Tensors
 from dyadic_neuro.network import Network
+from dyadic_neuro.population import Population
+from dyadic_neuro.projection import Projection
 from dyadic_neuro.testing import networks
 from dyadic_neuro.testing.strategies import SEEDS
 from tests.interchange import damage
@@ -132,17 +138,6 @@ def test_trained_weights_go_back_into_the_file_they_came_from(foreign, tmp_path)
 def test_another_network_is_not_written_into_a_file(foreign, tmp_path, refuses):
     with refuses(NetworkError, "rate functions"):
         Network.dense([4, 6, 6, 3], activation="relu", loss="cross_entropy").to_onnx(tmp_path / "a.onnx", like=foreign)
-    tied = saved(
-        tmp_path / "tied.onnx",
-        ("Gemm", ["x", "s"], "a"),
-        ("Tanh", ["a"], "h"),
-        ("Gemm", ["h", "s"], "y"),
-        s=np.eye(4, dtype="f4"),
-    )
-    network = Network.from_onnx(tied)
-    network.to_onnx(tmp_path / "same.onnx", like=tied)
-    with refuses(NetworkError, "shares s"):
-        network.with_parameters({"input->hidden1": np.ones((4, 4))}).to_onnx(tmp_path / "a.onnx", like=tied)
     assert not (tmp_path / "a.onnx").exists()
 
 
@@ -179,13 +174,40 @@ ACCEPTED = {
         ("Relu", ["q"], "r"),
         ("MatMul", ["r", "v"], "y"),
     ],
-    "scale": [*HIDDEN, ("Mul", ["b", "h"], "g"), ("MatMul", ["g", "v"], "y")],
+    "scale": [*HIDDEN, ("Mul", ["g1", "h"], "g"), ("MatMul", ["g", "v"], "y")],
+    "pre-activation twice": [*HIDDEN, ("Add", ["a", "h"], "q"), ("MatMul", ["q", "v"], "y")],
+    "sum twice": [
+        *HIDDEN,
+        ("Add", ["a", "h"], "q"),
+        ("Relu", ["q"], "r"),
+        ("Sigmoid", ["q"], "t"),
+        ("Sum", ["r", "q", "t"], "o"),
+        ("MatMul", ["o", "v"], "y"),
+    ],
+    "number at the input": [("Mul", ["half", "x"], "m"), ("MatMul", ["m", "w"], "y")],
+    "numbers twice": [("Mul", ["half", "x"], "m"), ("Mul", ["m", "half"], "n"), ("MatMul", ["n", "w"], "y")],
+    "no bias": [("Gemm", ["x", "w", "b"], "y", {"beta": 0.0})],
+    "axis of one": [
+        ("Reshape", ["x", "row"], "r"),
+        ("MatMul", ["r", "w"], "m"),
+        ("Add", ["m", "c3"], "n"),
+        ("Flatten", ["n"], "y"),
+    ],
+    "column": [("Reshape", ["x", "col"], "r"), ("Mul", ["r", "c41"], "m"), ("Flatten", ["m"], "f"), ("MatMul", ["f", "w"], "y")],
     "rate at the end": [GEMM, ("Tanh", ["a"], "y")],
     "wires": [("Flatten", ["x"], "f"), ("Identity", ["f"], "i"), ("Reshape", ["i", "to"], "r"), ("Gemm", ["r", "w"], "y")],
     "rate of the input": [("Sin", ["x"], "s1"), ("Gemm", ["s1", "w"], "y")],
 }
 EXTRA = {"wt": WEIGHTS["w"].T.copy(), "one": np.ones(1, "f4"), "u": RNG.normal(size=(4, 2)).astype("f4")}
-EXTRA |= {"c": np.ones((1, 2), "f4"), "s": RNG.normal(size=(3, 3)).astype("f4"), "to": np.array([0, -1])}
+EXTRA |= {
+    "g1": RNG.normal(size=3).astype("f4"),
+    "half": np.float32(0.5),
+    "c": np.ones((1, 2), "f4"),
+    "s": RNG.normal(size=(3, 3)).astype("f4"),
+    "to": np.array([0, -1]),
+}
+EXTRA |= {"row": np.array([0, 1, 4]), "col": np.array([0, 4, 1]), "c3": RNG.normal(size=(1, 1, 3)).astype("f4")}
+EXTRA |= {"c41": RNG.normal(size=(4, 1)).astype("f4"), "c31": np.ones((3, 1), "f4")}
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
@@ -194,7 +216,21 @@ def test_what_mlps_are_made_of(tmp_path, case):
     network = Network.from_onnx(path)
     agrees(path, network)
     network.to_onnx(tmp_path / "b.onnx", like=path)
-    agrees(tmp_path / "b.onnx", network)
+    assert onnx.load(tmp_path / "b.onnx") == onnx.load(path)
+    rng, shapes = np.random.default_rng(2), {key: network.parameters[key].shape for key in network.plastic}
+    if case == "bias of one number":
+        shapes["output.bias"] = ()
+    learned = {key: np.broadcast_to(rng.normal(size=n), network.parameters[key].shape) for key, n in shapes.items()}
+    network = network.with_parameters(learned)
+    network.to_onnx(tmp_path / "c.onnx", like=path)
+    agrees(tmp_path / "c.onnx", network)
+
+
+def test_a_weight_learns_once_however_many_take_what_it_makes(tmp_path):
+    network = Network.from_onnx(saved(tmp_path / "a.onnx", *ACCEPTED["pre-activation twice"], **EXTRA))
+    assert sum(network.parameters[key].size for key in network.plastic) == sum(WEIGHTS[one].size for one in "wbv")
+    assert [p.phi.name for p in network.populations] == ["identity", "identity", "tanh", "identity", "identity"]
+    assert not Network.from_onnx(saved(tmp_path / "b.onnx", *ACCEPTED["number at the input"], **EXTRA)).projections[0].plastic
 
 
 def test_a_sigmoid_at_the_end_is_part_of_the_loss_or_copied(tmp_path):
@@ -222,19 +258,111 @@ REFUSED = {
     "alpha = 0.01": [GEMM, ("LeakyRelu", ["a"], "y", {"alpha": 0.2})],
     'approximate = "tanh"': [GEMM, ("Gelu", ["a"], "y")],
     "a range from -1 to 1": [GEMM, ("Clip", ["a"], "y")],
-    "takes 4 values and gets 3": [GEMM, ("Gemm", ["a", "w"], "y")],
+    "takes 4 values and gets 3": [GEMM, ("Gemm", ["a", "u"], "y")],
     "nowhere in the file": [("Gemm", ["x", "missing"], "y")],
     "softmax": [GEMM, ("Softmax", ["a"], "p"), ("MatMul", ["p", "v"], "y")],
     "reshapes": [("Reshape", ["x", "away"], "r"), ("MatMul", ["r", "w"], "y")],
     "nowhere; ": [("MatMul", ["x", "w"], "y"), ("MatMul", ["x", "u"], "lost")],
     "multiplies two signals": [*HIDDEN, ("Mul", ["a", "h"], "y")],
+    "n_h and n_y: tied": [GEMM, ("Gemm", ["a", "s"], "h"), ("Gemm", ["h", "s"], "y")],
+    "shape (3, 1)": [("MatMul", ["x", "w"], "p"), ("Add", ["p", "c31"], "y")],
+    "shape (1, 1, 3)": [("MatMul", ["x", "w"], "p"), ("Add", ["p", "c3"], "y")],
+    "shape (3,) for samples of (3, 1)": [
+        ("MatMul", ["x", "w"], "p"),
+        ("Reshape", ["p", "col3"], "r"),
+        ("Add", ["r", "b"], "s1"),
+        ("Flatten", ["s1"], "y"),
+    ],
+    "takes shapes": [("MatMul", ["x", "w"], "p"), ("Reshape", ["p", "row3"], "q"), ("Add", ["p", "q"], "y")],
+    "not a vector": [("Reshape", ["x", "col"], "r"), ("MatMul", ["r", "w"], "y")],
+    "alpha = 0": [("Gemm", ["x", "w", "b"], "y", {"alpha": 0.0})],
+    "over the outputs": [GEMM, ("Softmax", ["a"], "y", {"axis": 0})],
 }
 
 
 @pytest.mark.parametrize("says", REFUSED)
 def test_what_is_no_network_names_its_node(tmp_path, says, refuses):
     with refuses(NetworkError, says):
-        Network.from_onnx(saved(tmp_path / "a.onnx", *REFUSED[says], away=np.array([4, -1]), **EXTRA))
+        Network.from_onnx(saved(tmp_path / "a.onnx", *REFUSED[says], away=np.array([4, -1]), **REFUSED_EXTRA, **EXTRA))
+
+
+REFUSED_EXTRA = {"col3": np.array([0, 3, 1]), "row3": np.array([0, 1, 3])}
+
+
+@pytest.mark.parametrize(
+    ("opset", "shape", "axis", "accepted"),
+    [
+        (17, [0, 3], None, True),
+        (17, [0, 1, 3], 2, True),
+        (17, [0, 1, 3], 1, False),
+        (17, [0, 3, 1], None, False),
+        (12, [0, 1, 3], None, True),
+        (12, [0, 3, 1], -1, False),
+        (12, [0, 3], None, True),
+    ],
+)
+def test_a_softmax_is_over_all_outputs(tmp_path, opset, shape, axis, accepted):
+    options = {} if axis is None else {"axis": axis}
+    nodes = [GEMM, ("Reshape", ["a", "to"], "r"), ("Softmax", ["r"], "y", options)]
+    path = saved(tmp_path / "a.onnx", *nodes, opset=opset, to=np.array(shape))
+    if accepted:
+        assert Network.from_onnx(path, loss="cross_entropy").population("output").size == 3
+    else:
+        with pytest.raises(NetworkError, match="over the outputs"):
+            Network.from_onnx(path, loss="cross_entropy")
+
+
+def test_constants_of_every_kind(tmp_path):
+    path = saved(tmp_path / "a.onnx", ("Mul", ["x", "k"], "m"), ("Gemm", ["m", "w", "list"], "g"), ("Reshape", ["g", "to"], "y"))
+    model = onnx.load(path)
+    for name, options in {
+        "k": {"value_float": 0.5},
+        "list": {"value_floats": [1.0, 2.0, 3.0]},
+        "to": {"value_ints": [-1, 3]},
+    }.items():
+        model.graph.node.insert(0, helper.make_node("Constant", [], [name], name, **options))
+    onnx.save(model, path)
+    network = Network.from_onnx(path)
+    agrees(path, network)
+    network = network.with_parameters({"output.bias": [3.0, 2.0, 1.0]})
+    network.to_onnx(tmp_path / "b.onnx", like=path)
+    agrees(tmp_path / "b.onnx", network)
+    assert onnx.load(tmp_path / "b.onnx").graph.node[1].attribute[0].floats[:] == [3.0, 2.0, 1.0]
+
+
+def test_what_did_not_change_stays_to_the_last_bit_whatever_the_factor(tmp_path):
+    path = saved(tmp_path / "a.onnx", ("Gemm", ["x", "w", "b"], "y", {"alpha": 0.3, "beta": 0.7}))
+    network = Network.from_onnx(path)
+    weights = network.parameters["input->output"].copy()
+    weights[0, 0] += 1
+    network.with_parameters({"input->output": weights}).to_onnx(tmp_path / "b.onnx", like=path)
+    before, after = (Tensors(one, onnx.load(one).graph) for one in (path, tmp_path / "b.onnx"))
+    assert after.real("b").tobytes() == before.real("b").tobytes()
+    assert np.argwhere(after.real("w") != before.real("w")).tolist() == [[0, 0]]
+
+
+def test_a_file_like_one_of_ours_tells_this_network(tmp_path, same):
+    old = Network.dense([3, 4, 2], loss="squared_error", seed=0)
+    old.to_onnx(tmp_path / "a.onnx")
+    new = Network.dense([3, 4, 2], loss="cross_entropy", seed=1)
+    new.to_onnx(tmp_path / "b.onnx", like=tmp_path / "a.onnx")
+    same(Network.from_onnx(tmp_path / "b.onnx"), new)
+    own = replace(new, loss=(lambda u, y: ((u - y) ** 2).sum(axis=1) / 2, lambda u, y: u - y))
+    with pytest.raises(NetworkError, match="your own"):
+        own.to_onnx(tmp_path / "c.onnx", like=tmp_path / "a.onnx")
+
+
+def test_names_do_not_meet_and_one_to_one_stays_so(tmp_path, same):
+    names = ("input", "one", "clip", "output")
+    populations = [Population("input", 3), *(Population(one, 3, "hard_tanh", 0.1) for one in names[1:-1])]
+    populations.append(Population("output", 3, bias=0.2))
+    projections = [Projection(a, b, np.ones(3)) for a, b in pairwise(names)]
+    network = Network(populations, projections)
+    network.to_onnx(tmp_path / "a.onnx")
+    assert max(len(one.dims) for one in onnx.load(tmp_path / "a.onnx").graph.initializer) == 1
+    found = run_onnx(onnx.load(tmp_path / "a.onnx"), np.ones((2, 3)))
+    np.testing.assert_allclose(found, potentials(network, np.ones((2, 3))))
+    same(Network.from_onnx(tmp_path / "a.onnx"), network)
 
 
 def test_a_cycle_is_named(tmp_path, refuses):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dyadic_neuro.errors import DataError, FileError, NetworkError, OptionError
+from dyadic_neuro.errors import DataError, FileError, NetworkError, OptionError, UnknownNameError
 from dyadic_neuro.interchange import safetensors
 from dyadic_neuro.network import Network
 from dyadic_neuro.population import Population
@@ -80,6 +80,32 @@ def test_layers_are_in_natural_order(tmp_path, suffix):
     swapped.to_torch_state(tmp_path / f"b.{suffix}", like=path, order=["fc2", "fc1", "fc10"])
     again = Network.from_torch_state(tmp_path / f"b.{suffix}")
     assert all(again.parameters[key].tobytes() == network.parameters[key].tobytes() for key in network.parameters)
+
+
+def test_options_override_only_themselves(tmp_path, refuses):
+    network = Network.dense([4, 4, 4], activation="sin", loss="cross_entropy", seed=0)
+    network.to_torch_state(tmp_path / "a.safetensors")
+
+    def read(**options):
+        found = Network.from_torch_state(tmp_path / "a.safetensors", **options)
+        return found.population("hidden1").phi.name, found.cost.name
+
+    assert read() == read(order=["0", "2"]) == read(order=["2", "0"]) == ("sin", "cross_entropy")
+    assert read(activation="relu") == ("relu", "cross_entropy")
+    assert read(loss="squared_error") == ("sin", "squared_error")
+    swapped = Network.from_torch_state(tmp_path / "a.safetensors", order=["2", "0"])
+    np.testing.assert_array_equal(swapped.parameters["input->hidden1"], network.parameters["hidden1->output"])
+    with refuses(UnknownNameError, "nonsense"):
+        read(activation="nonsense")
+    with refuses(OptionError, "order", "like"):
+        network.to_torch_state(tmp_path / "b.safetensors", order=["nonsense"])
+
+
+def test_a_file_like_one_of_ours_tells_this_network(tmp_path, same):
+    Network.dense([3, 4, 2], activation="relu", seed=0).to_torch_state(tmp_path / "a.safetensors")
+    new = Network.dense([3, 4, 2], activation="tanh", loss="cross_entropy", seed=1)
+    new.to_torch_state(tmp_path / "b.safetensors", like=tmp_path / "a.safetensors")
+    same(Network.from_torch_state(tmp_path / "b.safetensors"), new)
 
 
 def test_the_order_is_checked(tmp_path, refuses):

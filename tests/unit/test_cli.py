@@ -1,6 +1,8 @@
 """The command line: what it prints, its exit codes, and that bad input neither starts work nor costs a file."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,3 +142,19 @@ def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.exit_code == 0
     assert "--json" in done.stdout
+
+
+def test_a_message_that_quotes_a_file_steers_no_terminal(tmp_path):
+    name = "evil\x1b[31m\x07.npz"
+    done = run("relax", "--network", str(tmp_path / name))
+    assert done.exit_code == 2
+    assert not {"\x1b", "\x07"} & set(done.output + done.stderr)
+
+
+def test_an_output_that_is_full_is_told():
+    program = [sys.executable, "-m", "dyadic_neuro.cli", "backends", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "error output:" in done.stderr
+    assert "Traceback" not in done.stderr

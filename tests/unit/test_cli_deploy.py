@@ -115,6 +115,20 @@ def test_a_learned_state_dictionary_keeps_its_names(network, small, tmp_path):
         assert all(np.array_equal(found[name], learned.parameters[key]) for name, key in keys.items())
 
 
+def test_a_file_that_cannot_take_what_is_learned_is_refused_before_the_training(small, tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx", reason="needs pip install 'dyadic-neuro[interchange]'")
+    make, array = onnx.helper, onnx.numpy_helper.from_array
+    nodes = [make.make_node("Gemm", ["x", "w", "one"], ["y"], "last")]
+    ends = [make.make_tensor_value_info(name, 1, ["batch", n]) for name, n in (("x", 3), ("y", 2))]
+    tensors = [array(np.ones((3, 2), "f4"), "w"), array(np.ones(1, "f4"), "one")]
+    onnx.save(make.make_model(make.make_graph(nodes, "g", ends[:1], ends[1:], tensors)), tmp_path / "net.onnx")
+    monkeypatch.setattr("dyadic_neuro.cli.deploy.train_network", lambda *_, **__: pytest.fail("it trained"))
+    done = run("deploy", tmp_path / "net.onnx", "--data", small, "--train", "--out", tmp_path / "out.onnx")
+    assert done.exit_code == 2
+    assert "one number for 2 neurons" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out.onnx").exists()
+
+
 def test_an_approximate_backend_says_what_it_promised(network, small, tmp_path, monkeypatch):
     monkeypatch.setattr(base.resolve("reference").__class__, "cosine", 0.97, raising=False)
     words = ("deploy", tmp_path / "net.npz", "--data", small)

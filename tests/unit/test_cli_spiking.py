@@ -23,6 +23,8 @@ def test_the_trend_is_told_with_its_fit_and_with_what_ran():
     record = json.loads(invoke(*SMALL, "--json").output)
     assert [row["neurons"] for row in record["rows"]] == [20, 60]
     assert f"N^{record['exponent']:.2f}" in text.output
+    assert record["deviation"] is None
+    assert "nan" not in text.output
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,7 @@ def test_the_trend_is_told_with_its_fit_and_with_what_ran():
         (["--repeats", "0"], "repeats"),
         (["--neuron-type", "Izh"], "neuron_type"),
         (["--layers", "4"], "sizes"),
+        (["--network", "net.npz"], "network"),
     ],
 )
 def test_bad_options_are_named(words, field):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import os
 import pickle
 import struct
 import sys
@@ -303,12 +304,13 @@ X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
         ({"inputs": X, "targets": Y * 10**6}, "from 0 to 65535"),
         ({"inputs": X, "targets": Y * 0}, "classes is 1"),
         ({"inputs": X, "targets": Y[:-1]}, "inconsistent numbers of samples"),
-        ({"inputs": X, "targets": np.arange(10)}, "least populated class"),
+        ({"inputs": X, "targets": np.arange(10)}, "too few to set a fifth of them aside"),
         ({"inputs": X, "targets": np.eye(10) + np.eye(10)[::-1]}, "not one-hot"),
         ({"inputs": X, "targets": np.eye(10) * 0.5}, "not one-hot"),
         ({"inputs": X, "targets": np.zeros((10, 3))}, "not one-hot"),
         ({"inputs": X, "targets": np.zeros((10, 1, 2))}, "not one-hot"),
         ({"inputs": X * np.nan, "targets": Y}, "inputs is not finite"),
+        ({"inputs": X * np.nan, "targets": np.arange(10)}, "inputs is not finite"),
         ({"inputs": X + 1j, "targets": Y}, "inputs holds complex128"),
         ({"inputs": X.astype(str), "targets": Y}, "inputs holds <U"),
         ({"inputs": X, "targets": Y.astype("datetime64[s]")}, "targets holds datetime64"),
@@ -368,7 +370,7 @@ def test_npz_foreign_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(FileError, match=f"{name}.npz"):
             from_npz(path)
     for path in (tmp_path / "missing.npz", tmp_path, tmp_path / "nul\0.npz"):
-        with pytest.raises(FileError, match=r"cannot be read|does not exist"):
+        with pytest.raises(FileError, match=r"cannot be read|does not exist|is no file"):
             from_npz(path)
 
 
@@ -530,3 +532,11 @@ def test_the_bound_on_deflate_refuses_no_honest_file(tmp_path: Path) -> None:
     pieces["t10k-images"] = np.ones((5, 1000, 1000), np.uint8)
     assert from_mnist(write_idx(tmp_path, pieces, end=".gz")).features == 10**6
     assert 12 * 10**6 / (tmp_path / "train-images-idx3-ubyte.gz").stat().st_size < DEFLATE_LIMIT
+
+
+def test_what_never_ends_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.npz")
+    for name in ("zero.npz", "pipe.npz"):
+        with pytest.raises(FileError, match="is no file"):
+            from_npz(tmp_path / name)

@@ -157,3 +157,15 @@ def test_links_are_those_of_the_weights_and_of_the_dyads():
         ("output", "error"),
         ("output", "sensitivity"),
     }
+
+
+def test_labelled_it_tells_the_network_that_sent_it_where_that_is_known():
+    pytest.importorskip("xarray", reason="needs pip install 'dyadic-neuro[interchange]'")
+    trace = relax(CHAIN, X, Y)
+    told = trace.messages.to_xarray().attrs
+    assert told["network_fingerprint"] == CHAIN.fingerprint
+    assert told["network"] == trace.to_xarray().attrs["network"]
+    assert (
+        "network"
+        not in expected(CHAIN, Schedule.of(CHAIN, "free"), 4, 4, by_step=True, window=4, learning=False).to_xarray().attrs
+    )

@@ -27,6 +27,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     blueprint = pickle.loads((work / BLUEPRINT).read_bytes())  # noqa: S301  (written by the parent a moment ago)
     tempfile.tempdir = str(work)  # for Brian2's logs, which it leaves behind when something fails
+    os.environ["TMPDIR"] = str(work)  # for what compilers leave behind when they are ended
     import brian2
 
     brian2.set_device("cpp_standalone", build_on_run=False)
