@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +49,13 @@ class MessageLedger:
     """Counts of messages: `counts` is (steps, links), or (1, links) totals when steps were not recorded one by one.
 
     A message is one scalar of one neuron for one sample in one step. A token that a simulator makes a silent population
-    send is none.
+    send is none. `network` is the one that sent them, where it is known.
     """
 
     links: tuple[Link, ...]
     counts: Array
     by_step: bool
+    network: Network | None = None
 
     def total(self, kind: str | None = None, *, local: bool = False) -> int:
         """Return the messages of the whole run, along projections or (`local`) inside dyads, of one kind or of all."""
@@ -71,7 +73,8 @@ class MessageLedger:
     def to_xarray(self) -> Any:  # noqa: ANN401  (an xarray.Dataset)
         """Return the counts as an xarray.Dataset: `messages` (step, link), or (link,) where the ledger holds totals only.
 
-        Links have the coordinates source, target, kind, local and bits. Raises MissingExtraError.
+        Links have the coordinates source, target, kind, local and bits. Attributes tell the fingerprint and the record of the
+        network (that of a trace's messages is known). Raises MissingExtraError.
         """
         texts = {"source": "who sends", "target": "who receives", "kind": "what it says", "local": "inside a dyad"}
         coordinates = {
@@ -84,7 +87,8 @@ class MessageLedger:
             dims = ("step", "link")
             coordinates["step"] = Variable(("step",), np.arange(1, len(self.counts) + 1), "the step in which they are sent")
         counts = self.counts if self.by_step else self.counts[0]
-        return netcdf.dataset(coordinates, {"messages": Variable(dims, counts, "messages of all samples")}, {})
+        about = {} if self.network is None else source(self.network)
+        return netcdf.dataset(coordinates, {"messages": Variable(dims, counts, "messages of all samples")}, about)
 
     def __iter__(self) -> Iterator[Entry]:
         """Go through the rows that hold messages, in order of steps."""
@@ -114,6 +118,11 @@ def links(network: Network, *, learning: bool) -> list[Link]:
     return found
 
 
+def source(network: Network) -> dict[str, str]:
+    """Return the attributes by which a data set tells of what network it is."""
+    return {"network_fingerprint": network.fingerprint, "network": json.dumps(network.record())}
+
+
 def learns(network: Network, population: str) -> bool:
     """Whether the population has a bias, or a plastic projection ends there."""
     return network.population(population).bias is not None or any(p.plastic for p in network.incoming[population])
@@ -127,13 +136,20 @@ def expected(
     `window` is the number of steps after which the partners hand over s for a weight to read: all `steps` of a
     relaxation, 2D in learning.
     """
-    found = links(network, learning=learning)
+    passing = {link: network.population(link.source).size for link in links(network, learning=learning)}
+    return scheduled(passing, schedule, steps, batch, by_step=by_step, window=window)
+
+
+def scheduled(
+    passing: Mapping[Link, int], schedule: Schedule, steps: int, batch: int, *, by_step: bool, window: int
+) -> MessageLedger:
+    """Return the ledger of links that pass this many values of a sample whenever the schedule sends, as `expected` has it."""
+    found = list(passing)
     counts = np.zeros((steps if by_step else 1, len(found)), np.int64)
     for i, link in enumerate(found):
         timing = (schedule.sensitivities if link.kind == "sensitivity" else schedule.potentials)[link.source]
-        size = network.population(link.source).size * batch
         handed_over = link.local and link.kind == "sensitivity"
         for t in range(1, steps + 1):
             if t % window == 0 if handed_over else timing.sends(t):
-                counts[t - 1 if by_step else 0, i] += size
+                counts[t - 1 if by_step else 0, i] += passing[link] * batch
     return MessageLedger(tuple(found), counts, by_step)

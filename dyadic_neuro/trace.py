@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any
@@ -18,7 +17,7 @@ from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.interchange import netcdf
 from dyadic_neuro.interchange.netcdf import Variable
-from dyadic_neuro.messages import MessageLedger
+from dyadic_neuro.messages import MessageLedger, source
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.spikes import Spikes
@@ -37,6 +36,7 @@ class Trace:
     the keys of the user's. `delays` are the steps that the rates of a projection travel beside the one of every hop, by its
     name: a synapse then reads r_k(steps - 1 - delay), and what was there before step 0 is the initial state, held for ever.
     `firing` gives the events of a run that was event-driven. `runs_on` says what really ran, as the backend tells it.
+    `dt_over_tau` is how long a step takes, None where that is `alpha`, as in Euler's step: a lowpass goes 1 - exp(-dt / tau).
     """
 
     network: Network
@@ -55,6 +55,7 @@ class Trace:
     delays: Mapping[str, int] = field(default_factory=dict)
     firing: Callable[[], Spikes] | None = None
     runs_on: str = ""
+    dt_over_tau: float | None = None
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -64,7 +65,7 @@ class Trace:
     @cached_property
     def messages(self) -> MessageLedger:
         """Who sent how many messages to whom at which step."""
-        return self.ledger()
+        return replace(self.ledger(), network=self.network)
 
     @cached_property
     def cost(self) -> Cost | None:
@@ -121,11 +122,11 @@ class Trace:
         what network, as JSON without its weights. In names, "_" stands for what NetCDF's tools do not take. Raises
         MissingExtraError.
         """
-        rows = len(next(iter(self.potentials.values())))
+        rows, pace = len(next(iter(self.potentials.values()))), self.alpha if self.dt_over_tau is None else self.dt_over_tau
         steps = np.arange(rows) if rows == self.steps + 1 else np.array([self.steps])
         coordinates = {
             "step": Variable(("step",), steps, "steps done"),
-            "time": Variable(("step",), steps * self.alpha, "time since the start", "tau"),
+            "time": Variable(("step",), steps * pace, "time since the start", "tau"),
             "sample": Variable(("sample",), np.arange(len(self.inputs)), "sample"),
         }
         populations = netcdf.names([p.name for p in self.network.populations])
@@ -152,12 +153,12 @@ class Trace:
             "runs_on": self.runs_on,
             "schedule": self.schedule,
             "alpha": self.alpha,
+            "dt_over_tau": pace,
             "steps": self.steps,
             "loss": self.network.cost.name,
             "final_loss": self.loss,
-            "network_fingerprint": self.network.fingerprint,
-            "network": json.dumps(self.network.record()),
         }
+        about |= source(self.network)
         return netcdf.dataset(coordinates, variables, about)
 
     def _dims(self, key: str, name: str, populations: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, Variable]]:

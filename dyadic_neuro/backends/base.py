@@ -130,7 +130,8 @@ class Backend(Protocol):
     other steps than Euler's says by `settling_steps(network, alpha, tolerance, *, switched)` how many.
 
     `runs_on` (a str) says what really runs, with its version: a simulator, an emulator, or which processor. A backend that
-    approximates promises by `cosine` (in (0, 1)) how closely its gradients point along backpropagation's, at the least.
+    approximates promises by `cosine` (in (0, 1)) how closely its gradients point along backpropagation's, at the least. One
+    whose step takes another time than alpha tau, as a lowpass does, has that as `dt_over_tau`.
     """
 
     name: str
@@ -154,6 +155,11 @@ def deployed(backend: Backend, network: Network) -> Network:
 def runs_on(backend: Backend) -> str:
     """Return what really runs when the backend does, with its version, as the backend says; "unknown" if it does not."""
     return str(getattr(backend, "runs_on", "unknown"))
+
+
+def dt_over_tau(backend: Backend) -> float:
+    """Return the time of a step in units of tau: the backend's `dt_over_tau`, or its alpha, which is Euler's."""
+    return float(getattr(backend, "dt_over_tau", backend.alpha))
 
 
 @cache

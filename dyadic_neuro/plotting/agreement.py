@@ -44,7 +44,7 @@ def error_maps(found: Sequence[Agreement]) -> Figure:
         axes.set_xlabel("step", fontsize=13)
     left.set_yticks(range(rows), [_label(one) for one in found], fontsize=12)
     bar = figure.colorbar(right.images[0], ax=[left, right], pad=0.01, fraction=0.03, extend="min")
-    bar.set_label(r"$\log_{10}$ of the largest relative error", fontsize=12)
+    bar.set_label(r"$\log_{10}$ of the largest error", fontsize=12)
     bar.ax.tick_params(labelsize=11)
     return figure
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Backend, available, resolve, runs_on, version_of
+from dyadic_neuro.backends.base import Backend, available, dt_over_tau, resolve, runs_on, version_of
 from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import MissingExtraError, SimulatorTimeoutError, UnknownNameError
 from dyadic_neuro.oracle import backprop, descend
@@ -70,8 +70,8 @@ class Agreement:
     `curves` hold by step (steps + 1,) the worst over the networks: the differences to the slow twin, and under
     "backpropagation" the relative error of the gradient to backpropagation's (NaN at step 0, which has no gradient). `stride` is
     how many steps take as long as one of those of which 2D are enough: 1 unless dt < tau. `build_s` is the time of the first
-    run that steps do not explain (opening, building, compiling), `step_s` that of a step of one sample (None: too short to
-    tell). `error` says why there is nothing: what was raised, or what must be installed (`missing`).
+    run that steps do not explain (opening, building, compiling), `step_s` that of a step of one sample (either is None where it
+    is too short to tell). `error` says why there is nothing: what was raised, or what must be installed (`missing`).
     """
 
     backend: str
@@ -213,7 +213,7 @@ class _Judge:
         found = float(step) if step < len(errors) else None
         if slow:
             law = orders.settled(self.backend, self.runs[0][0][0], tolerance=SETTLED.limit)
-            return Measure(quantity, "told", found, None, f"dt is {self.backend.alpha:.3g} tau: predicted are {law} steps")
+            return Measure(quantity, "told", found, None, f"dt is {dt_over_tau(self.backend):.3g} tau: predicted are {law} steps")
         return Measure(quantity, "passed" if found == DUE else "failed", found, float(DUE))
 
     def hop(self, quantity: str) -> Measure:
@@ -279,8 +279,8 @@ def _timed(backend: Backend, problem: Problem, *, approximate: bool) -> tuple[Tr
         longer = [orders.order(backend, *problem, steps=steps, record="last") for steps in _LONGER]
         timing = timed(backend, problem[0], usual, longer)
         return timing.first, timing
-    half = orders.order(backend, *problem, steps=usual.steps // 2)
-    timing = timed(backend, problem[0], half, [usual])
+    short = orders.order(backend, *problem, steps=max(1, usual.steps // 8))  # so few that they hide little of the building
+    timing = timed(backend, problem[0], short, [usual])
     return timing.last, timing
 
 

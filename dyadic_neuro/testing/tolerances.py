@@ -27,12 +27,12 @@ COUNTED = Tolerance("counts", 0.0, "steps, hops and messages are whole numbers: 
 ROUNDED = Tolerance(
     "trajectories",
     1e-12,
-    "float64 keeps 16 digits; sums in another order lose a few of them in some hundred operations. "
-    "A backend's own `tolerance` stands in place of it",
+    "the difference itself, of states of about 1, or 100 where they start there: float64 keeps 16 digits; sums in another order "
+    "lose a few of them in some hundred operations. A backend's own `tolerance` stands in place of it",
 )
 EXACT = Tolerance("gradients at 2D", 1e-12, "relative to the largest entry of backpropagation's gradient: rounding, as above")
 LEARNED = Tolerance(
-    "learning", 1e-12, "relative to the largest weight, after some dozen updates: each rounds, and passes that on"
+    "learning", 1e-12, "relative to a parameter's largest entry, after 4 to 16 updates: each rounds, and passes that on"
 )
 SINGLE = Tolerance("float32", 1e-5, "float32 keeps 7 digits; a dozen products and sums lose about one of them")
 SETTLED = Tolerance(

@@ -26,14 +26,14 @@ def follow(
 def by_step(rows: Mapping[str, Array], wanted: list[Mapping[str, Array]]) -> Array:
     """Return the largest difference at each step (steps + 1,) of recorded rows, name -> (steps + 1, batch, n), to `wanted`.
 
-    It is relative to a population's largest entry of all, if that is above 1, and infinite where shapes or dtypes differ.
+    It is infinite where shapes or dtypes differ.
     """
     worst = np.zeros(len(wanted))
     for name, found in rows.items():
         due = np.stack([state[name] for state in wanted])
         if found.shape != due.shape or found.dtype != due.dtype:
             return np.full(len(wanted), np.inf)
-        gap = np.abs(found - due).max(axis=(1, 2)) / max(1.0, float(np.abs(due).max()))
+        gap = np.abs(found - due).max(axis=(1, 2))
         worst = np.maximum(worst, np.where(np.isnan(gap), np.inf, gap))
     return worst
 

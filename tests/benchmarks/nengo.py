@@ -7,6 +7,9 @@ import numpy as np
 
 import dyadic_neuro as dn
 from dyadic_neuro.backends.nengo import circuit
+from dyadic_neuro.backends.nengo.model import assembled
+from dyadic_neuro.backends.nengo.synapses import Lesson
+from dyadic_neuro.dynamics import feedback_copies
 from dyadic_neuro.relaxation import prepare
 from dyadic_neuro.testing import networks
 from tests.benchmarks.measure import Row, medians
@@ -25,7 +28,7 @@ def chain(sizes):
     x, y = networks.batch(net, 0, MORE)
     orders = [prepare(net, x[:1], y[:1], steps=steps, record="last") for steps in (FEW, MANY)]
     orders += [prepare(net, x[:n], y[:n], record="last") for n in (SOME, MORE)]
-    like, plain = model(net, x[0], y[0], learning_rate=0.1), model(net, x[0], y[0])
+    like, plain = model(net, x[0], y[0], reads=True), model(net, x[0], y[0])
     others = [minimal(like), by_hand(net, x[0], y[0]), plain]
     with dn.backends.Nengo().open(net) as session, ExitStack() as stack:
         idle = [stack.enter_context(nengo.Simulator(found, progress_bar=False, optimize=False)) for found in others]
@@ -59,20 +62,23 @@ def chain(sizes):
     ]
 
 
-def model(net, x, y, **options):
-    """Return a model with the circuit, its data, and the probes of a session if its weights are Nodes as they are there."""
+def model(net, x, y, *, reads=False):
+    """Return a model with the circuit and its data; one that `reads` gradients has weights and probes as a session's has."""
     with nengo.Network(seed=0) as found:
-        made = circuit(net, **options)
+        made = assembled(net, lambda *_: nengo.Lowpass(0), feedback_copies(net), Lesson(1)) if reads else circuit(net)
         nengo.Connection(nengo.Node(lambda _: x), made.input, synapse=None)
         nengo.Connection(nengo.Node(lambda _: y), made.target, synapse=None)
-        for part in made.populations.values() if options else ():
+        for part in made.populations.values() if reads else ():
             nengo.Probe(part.potential)
             nengo.Probe(part.sensitivity)
     return found
 
 
 def minimal(like):
-    """Return a model with the same objects between the same ends: Nodes that show zeros, rectified neurons, Nengo's synapses."""
+    """Return a model with the same objects between the same ends: Nodes that show zeros, rectified neurons, Nengo's synapses.
+
+    Weights that are connections stay so, those that are Nodes multiply nothing.
+    """
     twins = {}
     with nengo.Network(seed=0) as found:
         for node in like.all_nodes:
@@ -88,7 +94,7 @@ def minimal(like):
             twins[ensemble.neurons] = nengo.Ensemble(n, 1, neuron_type=nengo.RectifiedLinear(), **same).neurons
         for c in like.all_connections:
             pre, post = twins[c.pre_obj][c.pre_slice], twins[c.post_obj][c.post_slice]
-            nengo.Connection(pre, post, synapse=None if c.synapse is None else 0)
+            nengo.Connection(pre, post, transform=c.transform, synapse=None if c.synapse is None else 0)
         for probe in like.all_probes:
             nengo.Probe(twins[probe.target])
     return found

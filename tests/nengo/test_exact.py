@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 import dyadic_neuro as dn
 from dyadic_neuro.backends import Reference
-from dyadic_neuro.backends.nengo import Nengo, on_lowpass
+from dyadic_neuro.backends.nengo import Nengo, circuit, on_lowpass
+from dyadic_neuro.backends.nengo.model import assembled
 from dyadic_neuro.errors import OptionError, SimulatorError, UnknownNameError
-from dyadic_neuro.testing import networks
+from dyadic_neuro.testing import conformance, networks
 from dyadic_neuro.testing.strategies import SEEDS, chains, dags
 
 nengo = pytest.importorskip("nengo", reason="needs pip install 'dyadic-neuro[nengo]'")
@@ -62,6 +63,60 @@ def test_a_lowpass_is_the_reference_with_its_alpha(apart, network, seed, ratio):
     options = {"steps": STEPS, "initial": networks.state(network, seed, 2)}
     found = dn.relax(network, x, y, backend=backend, **options)
     assert apart(found, dn.relax(network, x, y, backend=of_alpha(backend.alpha), **options)) <= EXACT
+
+
+def test_every_hop_of_a_lowpass_is_nengo_s_and_the_states_are_those_of_the_plain_circuit(monkeypatch):
+    """Bit for bit, from rest; both when it relaxes and when it learns."""
+    network = networks.dag(3, 4, activation="tanh")
+    x, y = networks.batch(network, 1, 1)
+    models, made = [], nengo.Simulator
+    monkeypatch.setattr(nengo, "Simulator", lambda network, *rest, **more: models.append(network) or made(network, *rest, **more))
+    backend = Nengo("lowpass", tau=0.05, dt=0.01)
+    found = dn.relax(network, x, y, backend=backend, steps=STEPS)
+    dn.train(network, (x, y), backend=backend, batch_size=1, learning_rate=0.1)
+    for model in models:
+        hops = [c.synapse for c in model.all_connections if c.synapse is not None]
+        assert len(hops) == 2 * len(network.dynamic)
+        assert all(isinstance(hop, nengo.Lowpass) and hop.tau == 0.05 for hop in hops)
+    with nengo.Network(seed=1) as model:
+        net = circuit(network, tau=0.05)
+        for rows, node in ((x, net.input), (y, net.target)):
+            nengo.Connection(nengo.Node(rows[0]), node, synapse=None)
+        probes = {name: (nengo.Probe(part.potential), nengo.Probe(part.sensitivity)) for name, part in net.populations.items()}
+    with made(model, 0.01, progress_bar=False, optimize=False) as sim:
+        sim.run_steps(STEPS + 1)
+        for name, both in probes.items():
+            for probe, states in zip(both, (found.potentials, found.sensitivities), strict=True):
+                assert np.abs(sim.data[probe] - states[name][:, 0]).max() <= 1e-15
+
+
+def test_the_time_of_a_lowpass_is_counted_in_its_steps_and_not_in_alpha():
+    pytest.importorskip("xarray", reason="needs pip install 'dyadic-neuro[interchange]'")
+    network = networks.chain(1, 2)
+    data = networks.batch(network, 1, 1)
+    found = dn.relax(network, *data, backend=Nengo("lowpass", tau=0.1, dt=0.01), steps=100).to_xarray()
+    assert float(found["time"][-1]) == pytest.approx(10.0, rel=EXACT)
+    assert found.attrs["dt_over_tau"] == pytest.approx(0.1, rel=EXACT)
+    slow = dn.relax(network, *data, backend=Nengo(), alpha=0.3, steps=10).to_xarray()
+    assert float(slow["time"][-1]) == pytest.approx(3.0, rel=EXACT)
+
+
+def test_the_ledger_is_counted_on_the_circuit_s_own_connections(monkeypatch):
+    """Without those that go back it is another one, which the conformance suite finds."""
+
+    def severed(*given):
+        net = assembled(*given)
+        gates = [part.gate for part in net.populations.values() if "gate" in vars(part)]
+        for connection in [c for c in net.connections if c.post_obj in gates]:
+            net.connections.remove(connection)
+        return net
+
+    assert [result.verdict for result in conformance.check(Nengo(), only=["ledger"])] == ["passed"]
+    monkeypatch.setattr("dyadic_neuro.backends.nengo.session.assembled", severed)
+    assert [result.verdict for result in conformance.check(Nengo(), only=["ledger"])] == ["failed"]
+    network = networks.dag(3, 4)
+    sent = dn.relax(network, *networks.batch(network, 1, 1), backend=Nengo()).messages
+    assert (sent.total("sensitivity"), sent.total("rate") > 0) == (0, True)
 
 
 def test_a_lowpass_settles_on_the_gradient():

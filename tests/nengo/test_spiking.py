@@ -172,6 +172,21 @@ def test_the_plain_circuit_runs_in_a_model_of_the_users(small):
     np.testing.assert_allclose(simulator.data[shown][150:].mean(axis=0), predict(network, x)[0], atol=0.05)
 
 
+def test_what_crosses_a_projection_is_decoded_from_spikes_and_filtered_behind_its_weights(small):
+    network, x, y = small
+    model = spiking_circuit(network, (x, y), neurons_per_dimension=50)
+    parts = model.populations
+    crossing = {
+        (c.pre_obj, c.post_obj): c.synapse for c in model.connections if c.label in {"hidden1->output", "output->hidden1"}
+    }
+    assert crossing == {
+        (parts["hidden1"].rate, parts["output"].drive): None,  # which the drive's own filter follows
+        (parts["output"].gated, parts["hidden1"].arrived): nengo.Lowpass(0.02),
+    }
+    decoded = {c.pre_obj for c in parts["output"].connections if c.post_obj is parts["output"].gated}
+    assert decoded == {half.gated for half in parts["output"].gating}
+
+
 def test_a_simulation_leaves_global_settings_as_they_were(small):
     before = (dict(nengo.rc.items("precision")), dict(nengo.rc.items("decoder_cache")), np.random.get_state()[1].tolist())  # noqa: NPY002
     dn.relax(*small, backend=few(), steps=2)
@@ -208,6 +223,9 @@ def test_what_the_circuit_cannot_do_is_refused_before_it_is_built(small, monkeyp
         (DataError, lambda: dn.relax(network, x, y, backend=few(calibration=(x[:, 1:], y)))),
         (OptionError, lambda: dn.relax(network, x, y, backend=few(calibration=x))),
         (OptionError, lambda: trend(network, x, y, neurons=(10,))),
+        (OptionError, lambda: few(neurons_per_dimension=10**7)),
+        (UnknownNameError, lambda: spiking_circuit(network, (x, y), backward={"a": 1})),
+        (DataError, lambda: spiking_circuit(network, (x, y), backward={"hidden1->output": np.ones(2)})),
         (OptionError, lambda: trend(network, x, y, repeats=0)),
     ]
     for error, order in refused:

@@ -35,8 +35,8 @@ class Nengo:
 
     - "exact": each hop takes one Nengo step, every state is the unit step's, gradients are exact at 2D. It takes any `alpha`
       in (0, 2) that `relax` is given.
-    - "lowpass": continuous time, each hop is a `nengo.Lowpass(tau)`, `tau` and `dt` in seconds (0.1 and 0.01):
-      alpha = 1 - exp(-dt / tau).
+    - "lowpass": continuous time, each hop is a `nengo.Lowpass(tau)`, which a sample to relax begins in its initial state; `tau`
+      and `dt` in seconds (0.1 and 0.01): alpha = 1 - exp(-dt / tau).
     - "spiking": populations of spiking neurons, with `neurons_per_dimension`, `neuron_type`, `seed`, `average`,
       `calibration`, `tau` and `dt` as in `Spiking`.
 
@@ -78,17 +78,20 @@ class Nengo:
         self.name = "nengo" if mode == "exact" else f"nengo-{mode}"
         self.tolerance = 1e-12
         self.unsupported: Mapping[str, str] = {}
-        self.alpha, self._dt, self._spiking = 1.0, 1.0, None
+        self.alpha = self.dt_over_tau = self._dt = 1.0
+        self._tau, self._spiking = None, None
         if mode == "lowpass":
             self._dt = positive("dt", given.get("dt", _DT_S), "a time in seconds, above 0")
-            self.alpha = -math.expm1(-self._dt / positive("tau", given.get("tau", _TAU_S), "a time in seconds, above 0"))
+            self._tau = positive("tau", given.get("tau", _TAU_S), "a time in seconds, above 0")
+            self.dt_over_tau = self._dt / self._tau
+            self.alpha = -math.expm1(-self.dt_over_tau)
             self.unsupported = _SMALL_STEPS
         if mode == "spiking":
             from dyadic_neuro.backends.nengo.spiking import Spiking
 
             self._spiking = Spiking(**given)
             self.alpha, self.tolerance, self.cosine = self._spiking.alpha, self._spiking.tolerance, self._spiking.cosine
-            self.unsupported = self._spiking.unsupported
+            self.dt_over_tau, self.unsupported = self._spiking.dt_over_tau, self._spiking.unsupported
 
     @property
     def runs_on(self) -> str:
@@ -109,7 +112,7 @@ class Nengo:
         """Return a session for the network."""
         if self._spiking is not None:
             return self._spiking.open(network)
-        return NengoSession(network, self.name, self.runs_on, self._dt)
+        return NengoSession(network, self.name, self.runs_on, self._dt, self._tau)
 
 
 def on_lowpass() -> Nengo:

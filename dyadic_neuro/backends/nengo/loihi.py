@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +18,7 @@ from dyadic_neuro.backends.base import version_of
 from dyadic_neuro.backends.nengo import nef
 from dyadic_neuro.backends.nengo.calibration import check_batch
 from dyadic_neuro.backends.nengo.model import INSTALL
-from dyadic_neuro.backends.nengo.spiking import UNSUPPORTED, Fired, SpikingSession
+from dyadic_neuro.backends.nengo.spiking import Fired, SpikingSession, unsupported
 from dyadic_neuro.backends.nengo.stage import Clock, Stage, arrays
 from dyadic_neuro.errors import CapacityError, DyadicError, OptionError, SimulatorError
 from dyadic_neuro.network import Network
@@ -28,6 +30,7 @@ _DECODING_S = 0.005  # NengoLoihi's relays between ensembles filter too, with a 
 _RATES_HZ = (100.0, 120.0)  # spikes come at whole steps of 1 ms: above that, rates are too coarse to decode well
 _LAST_INTERCEPT = 0.9  # gains grow without limit towards 1, integers do not
 _DAMPING = 0.1
+_CORES = 128  # of a Loihi 1 (Davies et al. 2018, IEEE Micro 38, 82)
 _KNOWN_WARNINGS = (
     # of nengo-loihi 1.1.0, which knows Nengo up to 3.2; what is used here was compared with Nengo's own simulator
     (UserWarning, "This version of `nengo_loihi` has not been tested"),
@@ -48,11 +51,13 @@ class NengoLoihi:
     - `neurons_per_dimension`, `seed`, `average` (s) and `calibration` are those of `backends.Nengo("spiking")`; `neuron_type` is
       "LIF" (the chip's discretised one), "SpikingRectifiedLinear", NengoLoihi's own "LoihiLIF" or "LoihiSpikingRectifiedLinear".
     - `tau` is the time constant of every hop in seconds; a step is 1 ms. The longer it is, the larger weights have to be.
+    - `chips` of 128 cores each are emulated (32, the largest board of Loihi 1): `trace.runs_on` tells how many it takes.
     - `prune` sets weights below that part of their projection's largest to 0, which the chip's exponents cannot hold.
 
     Each sample starts where the one before ended, the first at rest; another initial state is an OptionError. What the emulated
     chip cannot hold is a CapacityError that names the populations. Weights do not learn. Measured: 4-6-2 tanh networks
-    have a cosine of 0.998 and more, and take 2 s; 8-16-16-4 with 50 neurons and prune=0.03 has 0.99, and takes half a minute.
+    have a cosine of 0.998 and more, and take 3 s, on one chip; 8-16-16-4 with 50 neurons and prune=0.03 has 0.989, and takes
+    half a minute, on 14.
 
     Raises OptionError and UnknownNameError.
     """
@@ -64,11 +69,14 @@ class NengoLoihi:
     average: float = 0.2
     calibration: Any = None
     prune: float = 0.0
+    chips: int = 32
 
     name = NAME
     tolerance = 0.1
     cosine = 0.97
-    unsupported = UNSUPPORTED | {"not-before-2D": "the case sets an initial state, and an emulated chip starts at rest"}
+    unsupported = unsupported("values are held in the chip's integers and decoded from spikes at whole milliseconds") | {
+        "not-before-2D": "the case sets an initial state, and an emulated chip starts at rest"
+    }
 
     def __post_init__(self) -> None:
         nef.check_neurons(self.neurons_per_dimension)
@@ -76,6 +84,8 @@ class NengoLoihi:
         self.clock  # noqa: B018  (raises)
         if isinstance(self.prune, bool) or not isinstance(self.prune, (int, float)) or not 0 <= self.prune < 1:
             raise OptionError("prune", f"{self.prune!r} is not in [0, 1)", "use for example 0.03")
+        if isinstance(self.chips, bool) or not isinstance(self.chips, (int, np.integer)) or self.chips < 1:
+            raise OptionError("chips", f"{self.chips!r} is no number of at least 1", "use for example 32")
         nef.check_neuron_type(self.neuron_type, NEURON_TYPES)
         if not isinstance(self.neuron_type, str) and type(self.neuron_type).__name__ not in NEURON_TYPES:
             problem = f"{self.neuron_type!r} is not a neuron of the chip"
@@ -90,6 +100,11 @@ class NengoLoihi:
     def alpha(self) -> float:
         """1 - exp(-dt / tau)."""
         return self.clock.alpha
+
+    @property
+    def dt_over_tau(self) -> float:
+        """The time of a step, in units of tau."""
+        return self.clock.dt_over_tau
 
     @property
     def runs_on(self) -> str:
@@ -111,7 +126,8 @@ class NengoLoihi:
         count = int(self.neurons_per_dimension)
         tuning = nef.Tuning(count, self._neurons(), _LAST_INTERCEPT, _RATES_HZ, _DAMPING, float(self.prune))
         batch = None if self.calibration is None else check_batch(network, self.calibration)
-        return SpikingSession(network, NAME, self.runs_on, tuning, self.clock, int(self.seed), batch, Emulator, resets=False)
+        emulator = partial(Emulator, chips=self.chips)
+        return SpikingSession(network, NAME, self.runs_on, tuning, self.clock, int(self.seed), batch, emulator, resets=False)
 
     def _neurons(self) -> Any:  # noqa: ANN401
         if not str(self.neuron_type).startswith("Loihi"):
@@ -131,11 +147,11 @@ def _quiet() -> Iterator[None]:
 
 
 class Emulator:
-    """NengoLoihi's emulator, holding a stage."""
+    """NengoLoihi's emulator of so many chips, holding a stage. Raises CapacityError, OptionError and SimulatorError."""
 
     spiking = True
 
-    def __init__(self, stage: Stage, clock: Clock) -> None:
+    def __init__(self, stage: Stage, clock: Clock, *, chips: int) -> None:
         import nengo
 
         with stage.model:
@@ -144,14 +160,21 @@ class Emulator:
             import nengo_loihi
 
             try:
+                _check_cores(_placed(stage.model), chips)
                 self._simulator = nengo_loihi.Simulator(stage.model, dt=clock.dt, seed=stage.model.seed, target="sim")
             except (nengo.exceptions.NengoException, NotImplementedError, AssertionError) as error:
                 raise _refusal(error) from error
         blocks = self._simulator.model.blocks
-        neurons = sum(ensemble.n_neurons for ensemble in stage.model.all_ensembles)
+        try:
+            _check_cores([str(block.label) for block in blocks], chips)  # some ensembles take several
+        except CapacityError:
+            self.close()
+            raise
+        neurons, taken = sum(ensemble.n_neurons for ensemble in stage.model.all_ensembles), -(-len(blocks) // _CORES)
+        relays = sum(block.n_neurons for block in blocks) - neurons
         self.note = (
-            f"; {len(blocks)} emulated cores hold {neurons} neurons and {sum(b.n_neurons for b in blocks) - neurons} relays, "
-            "the host runs input, biases, loss and the reading of gradients"
+            f"; {len(blocks)} emulated cores (of {taken} chip{'s' if taken > 1 else ''} with {_CORES} each) hold {neurons} "
+            f"neurons and {relays} relays, the host runs input, biases, loss and the reading of gradients"
         )
         self.elapsed = 0
 
@@ -181,18 +204,42 @@ class Emulator:
         self._simulator.close()
 
 
+def _placed(model: Any) -> list[str]:  # noqa: ANN401
+    """Return what takes a core: every ensemble, and a relay for each connection that is left of it when nodes are taken out."""
+    from nengo_loihi.splitter import Split
+
+    passthrough = Split(model).passthrough
+    ensembles = {ensemble: str(ensemble) for ensemble in model.all_ensembles}
+    connections = (*(c for c in model.all_connections if c not in passthrough.to_remove), *passthrough.to_add)
+    return [*ensembles.values(), *(str(c) for c in connections if c.pre_obj in ensembles)]
+
+
+def _check_cores(labels: Sequence[str], chips: int) -> None:
+    """Raise CapacityError if a core for each of these, by what NengoLoihi calls them, is more than the chips have."""
+    if len(labels) > chips * _CORES:
+        (most, count), *_ = Counter(name for label in labels for name in _populations(label)[:1]).most_common()
+        held = f"the {chips * _CORES} of {chips} chips"
+        problem = f"and its relays take {count} of the {len(labels)} emulated cores that the network needs, more than {held}"
+        fix = f"make it smaller, or use chips={-(-len(labels) // _CORES)}"
+        raise CapacityError(most, problem, fix)
+
+
+def _populations(text: str) -> list[str]:
+    """Return the populations whose ensembles NengoLoihi names in a text, in order."""
+    return list(dict.fromkeys(re.findall(r"<Ensemble '([^']+)\.[^'.]*'", text)))
+
+
 def _refusal(error: Exception) -> DyadicError:
     """Return what NengoLoihi's refusal means to a user: which populations, which limit, which fix."""
     text = str(error) or "a check of the chip's formats failed"
-    names = list(dict.fromkeys(re.findall(r"<Ensemble '([^'.]+)\.", text)))
-    where = " -> ".join(names) or "network"
+    where = " -> ".join(_populations(text)) or "network"
     if "weight exponent" in text:
         problem = "has weights too small for the chip's exponents at this tau (8 bits times 2^-7 of the threshold at the least)"
         return CapacityError(
             where, f"{problem}: {text}", "use a shorter tau (tau=0.005), prune=0.03, or fewer neurons_per_dimension"
         )
     if "exceeded max" in text:
-        fix = "use fewer neurons_per_dimension, or fewer neurons in the populations before"
+        fix = "use fewer neurons_per_dimension, or smaller populations"
         return CapacityError(where, f"is over a limit of an emulated core: {text}", fix)
     if "neuron type" in text.lower() or isinstance(error, NotImplementedError):
         return OptionError("neuron_type", f"{where} cannot run on the chip: {text}", f"use one of {list(NEURON_TYPES)}")

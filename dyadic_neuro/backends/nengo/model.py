@@ -69,8 +69,13 @@ def circuit(
 
 
 def assembled(network: Network, hops: Hops, feedback: Mapping[str, Projection], lesson: Lesson | None) -> Any:  # noqa: ANN401
-    """Return the circuit with given synapses for its hops and given W^T copies; plastic if there is a lesson."""
+    """Return the circuit with given synapses for its hops and given W^T copies.
+
+    With a lesson weights are Nodes: the forward copies, and where these learn the W^T copies.
+    """
     import nengo
+
+    learns = lesson is not None and lesson.learning_rate is not None
 
     with nengo.Network(label="dyadic network") as net:
         net.input = nengo.Node(size_in=network.population(network.input).size, label=network.input)
@@ -88,7 +93,7 @@ def assembled(network: Network, hops: Hops, feedback: Mapping[str, Projection], 
             if p.name in feedback:
                 source, copy = net.populations[p.source], feedback[p.name]
                 ends = (target.sensitivity, source.gate, rates[p.source])
-                if lesson is not None and p.plastic:
+                if lesson is not None and learns and p.plastic:
                     net.feedback[p.name] = _plastic(copy, *ends, lesson, late=True)
                 else:
                     _fixed(copy, *ends[:2])

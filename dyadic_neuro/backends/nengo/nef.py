@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dyadic_neuro.arrays import Array
+from dyadic_neuro.arrays import Array, checked
 from dyadic_neuro.backends.nengo.calibration import Range, check_batch, ranges
 from dyadic_neuro.backends.nengo.model import INSTALL, positive
 from dyadic_neuro.dynamics import feedback_copies
@@ -19,7 +19,7 @@ from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 
 NEURON_TYPES = ("LIF", "LIFRate", "AdaptiveLIF")
-_FEWEST = 4  # two in each half of a gate, one for either sign
+_FEWEST, _MOST = 4, 20_000  # two in each half of a gate, one for either sign; decoders are fitted by matrices of the square
 _POINTS = 500
 
 
@@ -59,7 +59,8 @@ def spiking_circuit(
 
     A potential u is represented by an array of ensembles, one a neuron of the network, which decode phi(u) and phi'(u).
     The product phi'(u) b with what has arrived, b = W^T s + dC/du, is that of two more arrays, of half as many neurons each:
-    a b = ((a + b)^2 - (a - b)^2) / 4. All that crosses a projection, but the input, is spikes.
+    a b = ((a + b)^2 - (a - b)^2) / 4. All that crosses a projection, but the input, is spikes: weights take what they decode to,
+    and the filter of the hop comes behind them, in either direction.
 
     Raises MissingExtraError, OptionError, UnknownNameError, DataError, and CycleError (a cycle has no settled state).
     """
@@ -69,7 +70,12 @@ def spiking_circuit(
     if network.cycle:
         fix = "relax it with backends.Nengo('spiking') and explicit steps"
         raise CycleError("network", f"has the cycle {' -> '.join(network.cycle)}, and no settled state to calibrate with", fix)
-    feedback = feedback_copies(network, backward)
+    feedback = feedback_copies(network)
+    for name, weights in (backward or {}).items():
+        if name not in feedback:
+            raise UnknownNameError("backward", f"{name!r} has no W^T copy", f"use some of {list(feedback)}")
+        shape = feedback[name].weights.shape
+        feedback[name] = feedback[name].with_weights(checked(f"backward of {name}", weights, np.dtype(network.dtype), shape))
     found = ranges(network, check_batch(network, calibration), feedback, steps=0, alpha=1.0)
     tuning = Tuning(check_neurons(neurons_per_dimension), check_neuron_type(neuron_type))
     return build(network, found, feedback, tuning, tau=positive("tau", tau, "a time in seconds, above 0"), seed=check_seed(seed))
@@ -77,8 +83,8 @@ def spiking_circuit(
 
 def check_neurons(count: object) -> int:
     """Return a number of neurons per dimension. Raises OptionError."""
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < _FEWEST:
-        raise OptionError("neurons_per_dimension", f"{count!r} is no number of at least {_FEWEST}", "use for example 200")
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not _FEWEST <= count <= _MOST:
+        raise OptionError("neurons_per_dimension", f"{count!r} is no number from {_FEWEST} to {_MOST}", "use for example 200")
     return int(count)
 
 
@@ -130,20 +136,21 @@ def build(
         model.rates = {network.input: model.input} | {n: part.rate for n, part in parts.items() if network.outgoing[n]}
         _loss(network, model)
         for p in network.projections:
-            _project(p, tuning.prune, model.rates[p.source], parts[p.target].drive)
+            _project(p, tuning.prune, model.rates[p.source], parts[p.target].drive, None)
         for name, copy in feedback.items():
-            _project(copy, tuning.prune, parts[network.projection(name).target].sensitivity, parts[copy.target].arrived)
+            source = parts[network.projection(name).target].gated
+            _project(copy, tuning.prune, source, parts[copy.target].arrived, nengo.Lowpass(tau))
     return model
 
 
-def _project(copy: Projection, prune: float, source: Any, target: Any) -> None:  # noqa: ANN401
+def _project(copy: Projection, prune: float, source: Any, target: Any, synapse: Any) -> None:  # noqa: ANN401
     """Connect two nodes through a copy of the weights, without those that are too small."""
     import nengo
 
     size = np.abs(copy.weights)
     weights = np.where(size < prune * size.max(), 0.0, copy.weights)
     weights = np.diag(weights) if copy.one_to_one else weights  # NengoLoihi knows no vectors of weights
-    nengo.Connection(source[copy.columns], target[copy.rows], transform=weights, label=copy.name)
+    nengo.Connection(source[copy.columns], target[copy.rows], transform=weights, synapse=synapse, label=copy.name)
 
 
 def _loss(network: Network, model: Any) -> None:  # noqa: ANN401
@@ -170,9 +177,10 @@ def _population(network: Network, name: str, found: Range, tuning: Tuning, synap
 
     p, phi, per_half = network.population(name), network.activations[name], tuning.per_dimension // 2
     with nengo.Network(label=name) as part:
-        for node in ("drive", "potential", "arrived", "sensitivity"):
+        for node in ("drive", "potential", "arrived", "gated", "sensitivity"):
             setattr(part, node, nengo.Node(size_in=p.size, label=node))
         nengo.Connection(part.drive, part.potential, synapse=synapse)
+        nengo.Connection(part.gated, part.sensitivity, synapse=synapse)
         if p.bias is not None:
             nengo.Connection(nengo.Node(np.asarray(p.bias), label="bias"), part.drive)
         part.representing, part.gating, part.slope = [], [], None
@@ -185,8 +193,7 @@ def _population(network: Network, name: str, found: Range, tuning: Tuning, synap
             half = _array(f"{name}.{label}", per_half, p.size, found.joint, tuning)
             part.gating.append(half)
             nengo.Connection(part.arrived, half.input, transform=sign / found.arrival)
-            gated = _decoded(half, "gated", _quarter(found, sign))
-            nengo.Connection(gated, part.sensitivity, synapse=synapse)
+            nengo.Connection(_decoded(half, "gated", _quarter(found, sign)), part.gated)
         if found.spread and network.outgoing[name]:
             part.slope = _decoded(cells, "slope", lambda u: (phi.derivative(u, phi.rate(u)) - found.center) / found.spread)
             for half in part.gating:

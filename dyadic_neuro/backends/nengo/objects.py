@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import nengo
@@ -49,6 +50,29 @@ class Hop(nengo.synapses.Synapse):  # type: ignore[misc]
     def make_step(self, *_: object, **__: object) -> Any:  # noqa: ANN401  (a function of ours)
         """Return what is called in each step."""
         return self._make()
+
+
+class Restarted(nengo.Lowpass):  # type: ignore[misc]
+    """A nengo.Lowpass that takes on a state of its own now and then: row i of `initial` (samples, n), i `period` steps on."""
+
+    def __init__(self, tau: float, period: int, initial: Array) -> None:
+        super().__init__(tau)
+        self._period, self._initial = period, initial
+
+    def make_step(self, shape_in: Any, shape_out: Any, dt: float, rng: Any, state: Any) -> Any:  # noqa: ANN401
+        """Return what is called in each step: Nengo's own step, but for those in which a sample begins."""
+        filtered, done = super().make_step(shape_in, shape_out, dt, rng, state), count()
+
+        def step(t: float, signal: Array) -> Array:
+            sample, steps = divmod(next(done), self._period)
+            if steps == 0 and sample < len(self._initial):
+                state["X"][0] = self._initial[sample]  # a lowpass has one state, which is what it shows
+                shown: Array = state["X"][0]
+            else:
+                shown = filtered(t, signal)
+            return shown
+
+        return step
 
 
 class Rates(nengo.neurons.NeuronType):  # type: ignore[misc]

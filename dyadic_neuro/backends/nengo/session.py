@@ -11,6 +11,7 @@ import numpy as np
 from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Epoch, Learning, LocalSession, Relaxation
+from dyadic_neuro.backends.nengo.ledger import links
 from dyadic_neuro.backends.nengo.model import assembled, undisturbed
 from dyadic_neuro.backends.nengo.synapses import Lesson
 from dyadic_neuro.backends.nengo.units import Presenter, Unit
@@ -28,10 +29,15 @@ class NengoSession(LocalSession):
 
     A sample of a relaxation takes one Nengo step more than its unit steps, in which its last state is seen and the next
     sample's initial state taken on. In learning nothing is reset, and a window takes as many Nengo steps as unit steps.
+
+    With `tau` (s) each hop is a lowpass, without one it takes the steps of the order's alpha. `dt` is a Nengo step, in seconds.
+
+    A ledger counts the values that the circuit's connections pass when the schedule has made them new: Nengo passes every value
+    in every step, and under the wavefront schedule all but one of a window are old ones, which are not counted.
     """
 
-    def __init__(self, network: Network, name: str, runs_on: str, dt: float) -> None:
-        self._network, self._name, self._runs_on, self._dt = network, name, runs_on, dt
+    def __init__(self, network: Network, name: str, runs_on: str, dt: float, tau: float | None) -> None:
+        self._network, self._name, self._runs_on, self._dt, self._tau = network, name, runs_on, dt, tau
         self._running = ExitStack()
 
     def close(self) -> None:
@@ -59,6 +65,7 @@ class NengoSession(LocalSession):
                 sim.clear_probes()
             gradients = {name: node.output.running.gradient() for name, node in net.weights.items()}
             gradients |= {f"{name}.bias": node.output.running.gradient() for name, node in net.biases.items()}
+            passing = links(network, net, learning=False)
         return Trace(
             network,
             self._name,
@@ -70,9 +77,9 @@ class NengoSession(LocalSession):
             {name: values for (name, half), values in rows.items() if half == "potential"},
             {name: values for (name, half), values in rows.items() if half == "sensitivity"},
             gradients,
-            # Nengo passes every signal on in every step; a message is a value that the schedule makes new
-            lambda: messages.expected(network, order.schedule, steps, batch, by_step=order.by_step, window=steps, learning=False),
+            lambda: messages.scheduled(passing, order.schedule, steps, batch, by_step=order.by_step, window=steps),
             runs_on=self._runs_on,
+            dt_over_tau=None if self._tau is None else self._dt / self._tau,
         )
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
@@ -82,6 +89,7 @@ class NengoSession(LocalSession):
         lesson, shown = Lesson(window, batch, order.learning_rate), [(network.output, "potential")]
         with self._simulator(order, order.order.ravel(), lesson, None, shown) as (sim, net, probes):
             (probe,) = probes.values()
+            passing = links(network, net, learning=True)
             _run(sim, 1)  # what the last step of a window leaves is seen in the first of the next
             for chosen in order.order:
                 losses, correct = [], 0
@@ -95,9 +103,7 @@ class NengoSession(LocalSession):
                     losses.append(float(network.cost.value(readout, y).mean()))
                     correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())
                     on_window(losses[-1])
-                ledger = messages.expected(
-                    network, order.schedule, window * windows, batch, by_step=False, window=window, learning=True
-                )
+                ledger = messages.scheduled(passing, order.schedule, window * windows, batch, by_step=False, window=window)
                 learned = {name: node.output.weights for name, node in net.weights.items()}
                 learned |= {f"{name}.bias": node.output.weights for name, node in net.biases.items()}
                 feedback = {n: np.array(copy.weights) for n, copy in order.feedback.items()}
@@ -116,16 +122,18 @@ class NengoSession(LocalSession):
         """Open a simulator of the circuit with its data: (simulator, circuit, probes by population and half)."""
         import nengo
 
-        from dyadic_neuro.backends.nengo.objects import Hop, Stepped
+        from dyadic_neuro.backends.nengo.objects import Hop, Restarted, Stepped
 
         network = self._network
         halves: Mapping[str, Mapping[str, Array]] = {}
         if initial is not None:
             halves = {"potential": initial.potentials, "sensitivity": initial.sensitivities}
 
-        def hop(p: Population, half: str) -> Hop:
-            timings = order.schedule.potentials if half == "potential" else order.schedule.sensitivities
+        def hop(p: Population, half: str) -> Any:  # noqa: ANN401  (a synapse)
             start = halves[half][p.name] if halves else None
+            if self._tau is not None:
+                return nengo.Lowpass(self._tau) if start is None else Restarted(self._tau, lesson.period, start)
+            timings = order.schedule.potentials if half == "potential" else order.schedule.sensitivities
             return Hop(lambda: Unit(order.alpha, timings[p.name], lesson.period, start))
 
         def data(rows: Array) -> Stepped:

@@ -21,25 +21,30 @@ from dyadic_neuro.projection import Projection
 from dyadic_neuro.spikes import Spikes
 from dyadic_neuro.trace import Trace
 
-_ROUGH = "decoded values are some parts in a thousand off, and settle as a lowpass does"
 _MANY = 200
 _FROZEN = "decoders are fitted once, for the ranges of the weights at the start: weights do not change in the circuit"
-UNSUPPORTED: dict[str, str] = {
-    "trajectory": _ROUGH,
-    "slow-steps": _ROUGH,
-    "exact-at-2D": _ROUGH,
-    "arrival": _ROUGH,
-    "any-initial-state": _ROUGH,
-    "wavefront": "a wavefront updates each state once a window, which leaves a lowpass on its way",
-    "other-copies": _ROUGH,
-    "cycles": _ROUGH,
-    "activations": _ROUGH,
-    "single-precision": _ROUGH,
-    "ledger": "messages are spikes, as many as the neurons fire: no schedule implies them",
-    "learning": _FROZEN,
-    "transposes": _FROZEN,
-}
-"""The conformance cases that neurons cannot keep, with the reason."""
+_EXACT = (
+    "trajectory",
+    "slow-steps",
+    "exact-at-2D",
+    "arrival",
+    "any-initial-state",
+    "other-copies",
+    "cycles",
+    "activations",
+    "single-precision",
+)
+
+
+def unsupported(rough: str) -> dict[str, str]:
+    """Return the conformance cases that neurons cannot keep, with the reason: `rough` for those that ask for exact values."""
+    return dict.fromkeys(_EXACT, rough) | {
+        "wavefront": "a wavefront updates each state once a window, which leaves a lowpass on its way",
+        "ledger": "messages are spikes, as many as the neurons fire: no schedule implies them",
+        "learning": _FROZEN,
+        "transposes": _FROZEN,
+    }
+
 
 Fired = Mapping[tuple[str, str], tuple[Array, Array | None]]
 """By population and kind, how many fired in each step (steps,), and if kept which neurons (events,), in order of steps."""
@@ -80,7 +85,7 @@ class Spiking:
     calibration: Any = None
 
     tolerance = 0.1  # what spikes leave on a filtered potential of about 1
-    unsupported = UNSUPPORTED
+    unsupported = unsupported("values are decoded from finitely many neurons, and settle as a lowpass does")
 
     def __post_init__(self) -> None:
         nef.check_neurons(self.neurons_per_dimension)
@@ -103,6 +108,11 @@ class Spiking:
     def alpha(self) -> float:
         """1 - exp(-dt / tau)."""
         return self.clock.alpha
+
+    @property
+    def dt_over_tau(self) -> float:
+        """The time of a step, in units of tau."""
+        return self.clock.dt_over_tau
 
     def settling_steps(self, network: Network, alpha: float, tolerance: float, *, switched: bool) -> int:
         """Return the steps of `Clock.settling_steps`. Raises CycleError."""
@@ -267,6 +277,7 @@ class SpikingSession(LocalSession):
             ledger,
             firing=firing if spiking and by_step else None,
             runs_on=self._ran + machine.note,
+            dt_over_tau=self._clock.dt_over_tau,
         )
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:  # noqa: ARG002

@@ -38,7 +38,12 @@ class Clock:
     @property
     def alpha(self) -> float:
         """The part of its way that a lowpass goes in a step, 1 - exp(-dt / tau)."""
-        return -math.expm1(-self.dt / self.tau)
+        return -math.expm1(-self.dt_over_tau)
+
+    @property
+    def dt_over_tau(self) -> float:
+        """The time of a step, in units of tau."""
+        return self.dt / self.tau
 
     @property
     def window(self) -> int:
@@ -101,7 +106,7 @@ class Stage:
             for name, part in self.circuit.populations.items():
                 self._recorded(name, part)
                 if kicked:
-                    self._kicked(name, part, clock)
+                    self._kicked(name, part, clock.alpha)
             self.factors = {key: self._read(network, key) for key in network.plastic}
 
     def step(self, t: float) -> int:
@@ -136,17 +141,17 @@ class Stage:
         nengo.Connection(part.potential, node[:n])
         nengo.Connection(part.sensitivity, node[n:])
 
-    def _kicked(self, name: str, part: Any, clock: Clock) -> None:  # noqa: ANN401
+    def _kicked(self, name: str, part: Any, alpha: float) -> None:  # noqa: ANN401
         """Set the initial state by a pulse of one step: a lowpass at 0 is then where it would be after a step from there."""
         import nengo
 
-        n, scale = part.potential.size_in, (1.0 - clock.alpha) / clock.alpha
+        n, scale = part.potential.size_in, (1.0 - alpha) / alpha
         rest = np.zeros(2 * n)
         node = nengo.Node(
             lambda t: self._sample[name] * scale if self.step(t) == 0 else rest, size_out=2 * n, label=f"{name} start"
         )
         nengo.Connection(node[:n], part.drive)
-        nengo.Connection(node[n:], part.sensitivity, synapse=nengo.Lowpass(clock.tau))
+        nengo.Connection(node[n:], part.gated)
 
     def _read(self, network: Network, key: str) -> Factors:
         import nengo
