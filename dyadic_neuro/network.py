@@ -363,7 +363,7 @@ class Network:
         record, arrays = npz.read(path, "network")
         try:
             return cls.from_record(record, arrays)
-        except (KeyError, TypeError, ValueError, LookupError) as error:
+        except (KeyError, TypeError, ValueError, LookupError, OverflowError) as error:
             raise FileError(str(path), f"does not describe a network ({error})", "it is corrupt: use another copy") from None
 
     # Other tools' files. What they cannot hold stands in their metadata, and comes back from there.

@@ -12,23 +12,24 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from dyadic_neuro.backends.base import Backend, resolve, runs_on
+from dyadic_neuro.backends.base import Backend, deployed, resolve, runs_on
 from dyadic_neuro.cli import networks
 from dyadic_neuro.cli.convert import SUFFIXES, FileLoss, RateFunctions
-from dyadic_neuro.cli.shared import BackendName, Data, Json, Overwrite, Seed, print_json, reported, stdout
+from dyadic_neuro.cli.shared import FAILED, BackendName, Data, Json, Overwrite, Seed, print_json, reported, stderr, stdout
 from dyadic_neuro.datasets import Dataset, load
-from dyadic_neuro.errors import OptionError
+from dyadic_neuro.errors import CycleError, OptionError
 from dyadic_neuro.interchange import netcdf, npz
 from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.network import Network
 from dyadic_neuro.oracle import backprop
-from dyadic_neuro.relaxation import relax
+from dyadic_neuro.relaxation import predicted_steps, relax
 from dyadic_neuro.testing.twin import cosine
 from dyadic_neuro.trace import Trace, relative_error
 from dyadic_neuro.training import TrainingResult
 from dyadic_neuro.training import train as train_network
 
 _RUNS = (".nc", ".npz")
+_TOLERANCE = 1e-8  # to which a run is expected to settle
 
 
 @reported
@@ -55,7 +56,10 @@ def run(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy a network file on a backend: exact gradients of a batch, beside backpropagation's, or a training run."""
+    """Deploy a network file on a backend: exact gradients of a batch, beside backpropagation's, or a training run.
+
+    The exit code is 1 if the run has settled and points less along backpropagation's gradients than the backend promises.
+    """
     if out is not None:
         writable(out, overwrite=overwrite)
         if train:
@@ -72,6 +76,7 @@ def run(
         like = _like(network, out)
         if out is not None:
             networks.rehearse(net, out, like)
+        _announce(f"{epochs:,} epochs of {len(source.inputs):,} samples", simulator)
         result = train_network(
             net,
             source,
@@ -87,10 +92,11 @@ def run(
         facts: dict[str, Any] = {"history": [asdict(record) for record in result.history]}
         table = history_table(result, "learning")
     else:
-        trace = _relaxed(net, source, simulator, samples, steps, whole=out is not None)
+        predicted = _predicted(net, simulator, steps)
+        trace = _relaxed(net, source, simulator, samples, steps or predicted, whole=out is not None)
         if out is not None:
             _save(trace, out, overwrite=overwrite)
-        facts = _facts(net, trace, simulator)
+        facts = _facts(net, trace, simulator, predicted)
         table = _table(facts)
     facts = {
         "network": str(net),
@@ -100,8 +106,14 @@ def run(
     } | facts
     if as_json:
         print_json(facts | {"out": out})
-        return
-    for line in (f"{net}", f"on {simulator.name}: {facts['runs_on']}"):
+    else:
+        _print(facts, table, out)
+    if facts.get("promise_kept") is False:
+        raise typer.Exit(FAILED)
+
+
+def _print(facts: dict[str, Any], table: Table, out: str | None) -> None:
+    for line in (facts["network"], f"on {facts['backend']}: {facts['runs_on']}"):
         stdout.print(line, highlight=False, markup=False, soft_wrap=True)
     stdout.print(table)
     if out is not None:
@@ -124,26 +136,51 @@ def _like(network: str, out: str | None) -> str | None:
     return network if same and networks.described(network) != networks.FORMATS[".npz"] else None
 
 
+def _announce(work: str, simulator: Backend) -> None:
+    """Say what begins, which may take minutes."""
+    stderr.print(f"{work} on {simulator.name}: {runs_on(simulator)} ...", highlight=False, markup=False, soft_wrap=True)
+
+
+def _predicted(net: Network, simulator: Backend, steps: int | None) -> int | None:
+    """Return the steps after which the run is expected to have settled, None if nobody knows. Raises as `predicted_steps`."""
+    laws = getattr(simulator, "substrate", None), getattr(simulator, "settling_steps", None)
+    try:
+        return predicted_steps(deployed(simulator, net), simulator.alpha, _TOLERANCE, *laws)
+    except (CycleError, OptionError):
+        if steps is None:
+            raise
+        return None
+
+
 def _relaxed(net: Network, data: Dataset, simulator: Backend, samples: int, steps: int | None, *, whole: bool) -> Trace:
     """Return the run of the first samples, with all its steps or the last one. Raises OptionError, and what `relax` raises."""
     if not 1 <= samples <= len(data.inputs):
         raise OptionError("samples", f"{samples} is outside 1 .. {len(data.inputs)}", "ask for as many as the data has")
     x, y = data.inputs[:samples], data.targets[:samples]
+    _announce(f"{samples:,} samples x {steps:,} steps", simulator)
     return relax(net, x, y, backend=simulator, steps=steps, record="all" if whole else "last")
 
 
-def _facts(net: Network, trace: Trace, simulator: Backend) -> dict[str, Any]:
-    """Return what is to be told of a run; with a cycle there is no textbook to compare its gradients with."""
+def _facts(net: Network, trace: Trace, simulator: Backend, predicted: int | None) -> dict[str, Any]:
+    """Return what is to be told of a run; with a cycle there is no textbook to compare its gradients with.
+
+    A promise is kept or not (None: not to be judged) when the run has taken the steps that are predicted.
+    """
     wanted = {} if net.cycle else backprop(net, trace.inputs, trace.targets)
+    found = _number(cosine(trace.gradients, wanted)) if wanted else None
+    promised = getattr(simulator, "cosine", None)
+    settled = predicted is not None and trace.steps >= predicted
     return {
         "runs_on": trace.runs_on,
         "samples": len(trace.inputs),
         "steps": trace.steps,
+        "predicted_steps": predicted,
         "loss": trace.loss,
         "messages_per_sample": trace.messages.total() / len(trace.inputs),
         "errors": relative_error(trace.gradients, wanted),
-        "cosine": _number(cosine(trace.gradients, wanted)) if wanted else None,
-        "promised_cosine": getattr(simulator, "cosine", None),
+        "cosine": found,
+        "promised_cosine": promised,
+        "promise_kept": found >= promised if settled and found is not None and promised is not None else None,
     }
 
 
@@ -159,9 +196,14 @@ def _table(facts: dict[str, Any]) -> Table:
     if not facts["errors"]:
         table.add_row("", "none: the network has a cycle")
     table.add_section()
-    if facts["promised_cosine"] is not None:
-        table.add_row("cosine to backpropagation", f"{facts['cosine']:.5f} (at least {facts['promised_cosine']:g} is promised)")
-    table.add_row("samples, steps", f"{facts['samples']:,}, {facts['steps']:,}")
+    predicted, kept = facts["predicted_steps"], facts["promise_kept"]
+    if facts["promised_cosine"] is not None and facts["cosine"] is not None:
+        judged = {True: "", False: ": missed", None: " of a settled run"}[kept]
+        promise = f"(at least {facts['promised_cosine']:g} is promised{judged})"
+        table.add_row("cosine to backpropagation", f"{facts['cosine']:.5f} {promise}")
+    unsettled = predicted is not None and facts["steps"] < predicted
+    note = f" (not settled: {predicted:,} are predicted)" if unsettled else ""
+    table.add_row("samples, steps", f"{facts['samples']:,}, {facts['steps']:,}{note}")
     table.add_row("loss", f"{facts['loss']:.4f}")
     table.add_row("messages per sample", f"{facts['messages_per_sample']:,.0f}")
     return table

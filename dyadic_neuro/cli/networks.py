@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 from dyadic_neuro.cli.shared import sizes_of
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import DataError, OptionError
+from dyadic_neuro.interchange import npz
 from dyadic_neuro.network import Network
 
 FORMATS = {
@@ -23,7 +22,6 @@ FORMATS = {
     ".onnx": "ONNX",
     ".safetensors": "a state dictionary in safetensors",
 }
-_RECORD = "__record__.npy"
 _STATE = "a state dictionary in npz"
 _NOTED = "fixed projections: noted in metadata, which other readers pass over"
 _NOWHERE = "the learning rule, and the backward copies of the weights"
@@ -152,7 +150,5 @@ def _activations(words: Sequence[str]) -> str | dict[str, str]:
 
 def _is_state(path: str) -> bool:
     """Whether this is an npz that holds the weights of layers by their names, without a record of ours."""
-    with suppress(OSError, ValueError, zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        return Path(path).suffix.lower() == ".npz" and any(n.endswith("weight.npy") for n in names) and _RECORD not in names
-    return False
+    names = npz.names(path) if Path(path).suffix.lower() == ".npz" else []
+    return any(name.endswith("weight") for name in names) and npz.RECORD not in names

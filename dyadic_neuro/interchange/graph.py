@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,17 +14,11 @@ import numpy as np
 from dyadic_neuro import topology
 from dyadic_neuro.arrays import Array, Room, sealed
 from dyadic_neuro.errors import CycleError, DataError, NetworkError
+from dyadic_neuro.interchange import records
+from dyadic_neuro.interchange.limits import MOST_BYTES, MOST_POPULATIONS, MOST_PROJECTIONS
 
-NOT_HELD = "learning rule, sensitivities and the backward copies of the weights; loss and fixed weights stand in the metadata"
-"""What no format of forward networks holds of ours."""
 MOST_NEURONS = 2**24
 """All populations of a file together: neurons cost a file nothing, but every one of them costs memory."""
-MOST_NODES = 10_000
-"""Nodes of one graph."""
-MOST_RECORD = 2**24
-"""Characters of a record in the metadata."""
-MARK = "dyadic_neuro"
-"""The key of the metadata under which a file carries the record of the network that was written to it."""
 _STRIP, _PAD = 64, 8  # rows transposed at once, and what keeps the columns of 2^n of them from meeting in one line of the cache
 
 
@@ -67,6 +61,13 @@ class _Part:
     activation: Any
     drive: Signal | None
 
+    @property
+    def nbytes(self) -> int:
+        """Of the parameters that come in, in the file's precision, and of a potential and each wire in double precision."""
+        terms = [slot for _, slot, _ in self.drive.terms] if self.drive else []
+        slots = [slot for slot in terms if slot] + list(self.drive.biases if self.drive else ())
+        return sum(slot.values.nbytes for slot in slots) + 8 * self.size * (1 + terms.count(None))
+
 
 @dataclass
 class Reduction:
@@ -79,6 +80,7 @@ class Reduction:
     parts: list[_Part] = field(default_factory=list)
     unused: set[Signal] = field(default_factory=set)
     neurons: int = 0
+    projections: int = 0
 
     def input(self, node: str, size: int) -> Signal:
         """Return the signal of the input, which has to be the first."""
@@ -118,15 +120,22 @@ class Reduction:
         terms, biases = tuple(one for x in signals for one in x.terms), tuple(one for x in signals for one in x.biases)
         return self._keep(Signal(node, signals[0].size, terms, biases))
 
-    def output(self, x: Signal) -> Reading:
-        """Return what was read, with x as the potential of the readout. Raises NetworkError if a node leads nowhere."""
+    def output(self, x: Signal, most: int) -> Reading:
+        """Return what was read, with x as the potential of the readout.
+
+        Raises NetworkError if a node leads nowhere, or the network would take more than `most` bytes.
+        """
         self.unused.discard(x)
         if self.unused:
-            raise NetworkError("nodes", f"{sorted(one.node for one in self.unused)} lead nowhere", "remove them from the file")
+            raise NetworkError("nodes", f"{listed(one.node for one in self.unused)} lead nowhere", "remove them from the file")
         # An identity at the end is the readout. All others are before it: they reach the readout through it.
         last = x.terms[0][0] if _plain(x) else 0
         if last == 0 or not isinstance(self.parts[last].activation, str) or self.parts[last].activation != "identity":
             self._grow("output", x.size, "identity", x)
+        held = sum(part.nbytes for part in self.parts)
+        if held > most:
+            problem = f"make a network of {held} bytes, and {most} are the most for a file of its size"
+            raise NetworkError("nodes", problem, "check the file")
         return self._reading()
 
     def _keep(self, x: Signal) -> Signal:
@@ -135,9 +144,12 @@ class Reduction:
 
     def _grow(self, node: str, size: int, activation: object, drive: Signal | None) -> int:
         self.neurons += size
-        if size < 1 or self.neurons > MOST_NEURONS or len(self.parts) > MOST_NODES:
-            limits = f"{MOST_NEURONS} neurons in {MOST_NODES} populations"
-            raise NetworkError(f"node {node}", f"of size {size} is empty, or the last of more than {limits}", "check the file")
+        self.projections += len({source for source, *_ in drive.terms}) if drive else 0
+        if size < 1:
+            raise NetworkError(f"node {node}", f"of size {size} is empty", "check the file")
+        if self.neurons > MOST_NEURONS or len(self.parts) >= MOST_POPULATIONS or self.projections > MOST_PROJECTIONS:
+            limits = f"{MOST_NEURONS} neurons, {MOST_POPULATIONS} populations, {MOST_PROJECTIONS} projections"
+            raise NetworkError(f"node {node}", f"of size {size} is one too many: the most are {limits}", "use a smaller network")
         self.parts.append(_Part(node, size, activation, drive))
         return len(self.parts) - 1
 
@@ -190,6 +202,12 @@ def sum_of(parts: Sequence[Array]) -> Array:
     total = np.array(reduce(np.add, matrices), dtype=np.result_type(*parts))
     total[np.diag_indices_from(total)] += reduce(np.add, diagonals)
     return total
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first twenty names, in alphabetical order, for a message."""
+    found = sorted(names)
+    return ", ".join(name[:80] for name in found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
 
 
 def common_dtype(arrays: Iterable[Array]) -> str:
@@ -287,34 +305,19 @@ def links(record: Mapping[str, Any]) -> list[Link]:
     return [one for target in order for one in incoming[target]]
 
 
+def to_write(record: Mapping[str, Any]) -> list[Link]:
+    """Return `links`. Raises NetworkError if a file cannot hold their weights, of which a part takes a whole matrix."""
+    found = links(record)
+    held = sum(math.prod(one.shape) for one in found) * np.dtype(record["dtype"]).itemsize
+    if held > MOST_BYTES:
+        raise NetworkError("network", f"takes {held} bytes as whole matrices, more than {MOST_BYTES}", "use save")
+    return found
+
+
 def apart(record: Mapping[str, Any], links: Iterable[Link]) -> list[str]:
     """Return the populations whose bias no matrix carries: all that reaches them only scales."""
     carried = {one.target for one in links if one.biased}
     return [name for name, _, _, biased in record["populations"] if biased and name not in carried]
-
-
-def noted(record: Mapping[str, Any]) -> str:
-    """Return the text under which a file carries the record of its network."""
-    return json.dumps(record)
-
-
-def record_of(text: object) -> dict[str, Any] | None:
-    """Return the record that a text carries, or None."""
-    try:
-        record = json.loads(text) if isinstance(text, str) and len(text) <= MOST_RECORD else None
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two records have the same populations, whatever their rate functions, joined alike."""
-    return _structure(one) == _structure(other)
-
-
-def _structure(record: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    populations = [[name, size, bool(biased)] for name, size, _, biased in record["populations"]]
-    return populations, sorted([*p[:2], *p[3:]] for p in record["projections"])
 
 
 def narrowed(field: str, values: Array, dtype: np.dtype[Any]) -> Array:
@@ -334,8 +337,8 @@ def replacements(
     Raises NetworkError if the file's network is another one, or a place cannot hold the parameters.
     """
     shapes = {key: np.shape(old) for key, old in reading.arrays.items()}
-    if not alike(reading.record, record) or shapes != {key: np.shape(parameters[key]) for key in shapes}:
-        problem = f"{like} holds another network: {_structure(reading.record)}, not {_structure(record)}"
+    if not records.alike(reading.record, record) or shapes != {key: np.shape(parameters[key]) for key in shapes}:
+        problem = f"{like} holds another network: {records.structure(reading.record)}, not {records.structure(record)}"
         raise NetworkError("like", problem, "name the file that this one was read from")
     places = Counter(slot.place for group in reading.slots.values() for slot in group)
     found: dict[Hashable, Array] = {}

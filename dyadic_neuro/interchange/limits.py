@@ -1,4 +1,4 @@
-"""How much a file may make of itself: what is larger is refused before any of it is unpacked."""
+"""How much a file may make of itself: what is larger is refused before any of it is unpacked or built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from dyadic_neuro.errors import FileError
 MOST_BYTES = 4 * 2**30
 """All arrays of one file together: a network or data set larger than 4 GiB is read by no accident."""
 BOMB_RATIO, BOMB_BYTES = 100, 64 * 2**20
-"""Packed arrays that grow to more than 100 times their file are refused beyond 64 MiB."""
+"""Packed arrays that grow to more than 100 times their file are refused beyond 64 MiB; so are networks that do."""
+MOST_ARRAYS = 10_000
+"""Arrays of one file."""
+MOST_NODES, MOST_EDGES = 10_000, 40_000
+"""Nodes of one graph of another tool, and all their inputs together."""
+MOST_POPULATIONS, MOST_PROJECTIONS = 2_000, 5_000
+"""What is read from a graph, or from metadata, and written to either: objects cost a file little and a reader much."""
 
 
 def most_bytes(size: int) -> int:

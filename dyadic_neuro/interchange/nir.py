@@ -13,8 +13,9 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import DataError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
-from dyadic_neuro.interchange import graph, hdf5
+from dyadic_neuro.interchange import graph, hdf5, records
 from dyadic_neuro.interchange.graph import Link, Reading, Reduction, Signal, Slot
+from dyadic_neuro.interchange.limits import MOST_EDGES, most_bytes, size_of
 from dyadic_neuro.interchange.outputs import writing
 
 NEURONS = {"I": "r", "IF": "r", "LIF": "r", "CubaLIF": "r", "Threshold": "threshold"}
@@ -66,7 +67,7 @@ def _root(path: str | os.PathLike[str], tree: hdf5.Tree) -> hdf5.Tree:
 
 def _reading(path: str | os.PathLike[str], root: hdf5.Tree, activation: object) -> Reading:
     try:
-        return _reduced(*_flat(root, "", ()), activation)
+        return _reduced(*_flat(root, "", ()), activation, most_bytes(size_of(path)))
     except DyadicError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -83,6 +84,8 @@ _Edges = list[tuple[str, str]]
 
 def _flat(tree: hdf5.Tree, prefix: str, place: tuple[str, ...]) -> tuple[_Nodes, _Edges]:
     """Return the nodes, with their places in the file, and the edges of a graph and of the graphs in it."""
+    if len(tree["edges"]) > MOST_EDGES:
+        raise NetworkError("edges", f"are {len(tree['edges'])}, more than {MOST_EDGES}", "use a smaller graph")
     nodes: _Nodes = {}
     edges: _Edges = []
     ends: dict[str, tuple[str, str]] = {}
@@ -111,12 +114,12 @@ def _flat(tree: hdf5.Tree, prefix: str, place: tuple[str, ...]) -> tuple[_Nodes,
     return nodes, edges
 
 
-def _reduced(nodes: _Nodes, edges: _Edges, activation: object) -> Reading:
+def _reduced(nodes: _Nodes, edges: _Edges, activation: object, most: int) -> Reading:
     kinds = {name: str(node["type"]) for name, (_, node) in nodes.items()}
     foreign = {name: kind for name, kind in kinds.items() if kind not in (*_OTHERS, *_LEAKY, *NEURONS, "wire")}
     if foreign:
-        listed = ", ".join(f"{name} ({kind})" for name, kind in foreign.items())
-        raise NetworkError("nodes", f"that no population or projection can be: {listed}", f"use {[*_OTHERS, *_LEAKY, *NEURONS]}")
+        problem = f"that no population or projection can be: {graph.listed(f'{name} ({kind})' for name, kind in foreign.items())}"
+        raise NetworkError("nodes", problem, f"use {[*_OTHERS, *_LEAKY, *NEURONS]}")
     for kind in ("Input", "Output"):
         found = [name for name in kinds if kinds[name] == kind]
         if len(found) != 1:
@@ -145,7 +148,7 @@ def _reduced(nodes: _Nodes, edges: _Edges, activation: object) -> Reading:
             raise NetworkError(f"node {name}", f"gets shapes {[shapes[one] for one in sources[name]]}", "check the file")
         x, shape = reduction.add(name, [signals[one] for one in sources[name]]), shapes[sources[name][0]]
         if kinds[name] == "Output":
-            return reduction.output(x)
+            return reduction.output(x, most)
         x, shapes[name] = _signal(reduction, name, node, place, x, shape, rates.get(name))
         signals[name] = reduction.shared(x) if takers[name] > 1 else x
     raise NetworkError("nodes", "have no output", "add an Output node")
@@ -247,7 +250,7 @@ def _layout(record: Mapping[str, Any], links: Iterable[Link]) -> tuple[dict[str,
 
 
 def _tree(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tree:
-    links = graph.links(record)
+    links = graph.to_write(record)
     types, edges, leaks = _layout(record, links)
     nodes: hdf5.Tree = {name: {"type": kind} for name, kind in types.items()}
     sizes = {name: size for name, size, *_ in record["populations"]}
@@ -263,7 +266,7 @@ def _tree(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> hdf5.Tr
         nodes[link.key][_field(link)] = link.spread(parameters[link.key])
         if link.biased:
             nodes[link.key]["bias"] = parameters[f"{link.target}.bias"]
-    metadata = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
+    metadata = {records.MARK: records.noted(record), "not_held": records.NOT_HELD}
     joined = [list(edge) for edge in edges]
     return {"version": _VERSION, "node": {"type": "NIRGraph", "nodes": nodes, "edges": joined, "metadata": metadata}}
 
@@ -275,14 +278,14 @@ def _field(link: Link) -> str:
 def _ours(root: hdf5.Tree, activation: object = None) -> Reading | None:
     """Return what `write` wrote, or None if the graph is not, or no longer, the one that its metadata describe."""
     metadata = root.get("metadata")
-    record = graph.record_of(metadata.get(graph.MARK)) if isinstance(metadata, dict) else None
+    record = records.record_of(metadata.get(records.MARK)) if isinstance(metadata, dict) else None
     if record is None:
         return None
     try:
         reading = _described(root, record)
         noted = {name: phi for name, _, phi, _ in record["populations"]}
         hidden = {name: "LI" for name in noted if name not in (record["input"], record["output"])}
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except records.BROKEN:
         return None
     if reading is None or activation is None:
         return reading
@@ -332,7 +335,7 @@ def _updated(
     root = _root(like, tree)
     # what spikes last may have been chosen to be the readout itself, by calling it an identity
     readings = [one for one in (_ours(root), _reading(like, root, "-"), _reading(like, root, "identity")) if one]
-    reading = next((one for one in readings if graph.alike(one.record, record)), readings[0])
+    reading = next((one for one in readings if records.alike(one.record, record)), readings[0])
     places = graph.replacements(reading, record, parameters, str(like))
     for place, array in places.items():
         branch = root
@@ -344,11 +347,11 @@ def _updated(
     known = [(nodes[node][1], phis[name]) for name, node in reading.nodes.items() if node in nodes]
     noted = [(node["metadata"], phi) for node, phi in known if _noted(node) is not None]
     metadata = root.get("metadata")
-    marked = isinstance(metadata, dict) and graph.MARK in metadata
+    marked = isinstance(metadata, dict) and records.MARK in metadata
     if marked or noted:
         check()
     for entry, phi in noted:
         entry["phi"] = phi
     if marked:
-        cast(hdf5.Tree, metadata)[graph.MARK] = graph.noted({**record, "dtype": reading.record["dtype"]})
+        cast(hdf5.Tree, metadata)[records.MARK] = records.noted({**record, "dtype": reading.record["dtype"]})
     return tree

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import FileError
-from dyadic_neuro.interchange.limits import most_bytes, size_of
+from dyadic_neuro.interchange.limits import MOST_ARRAYS, most_bytes, size_of
 from dyadic_neuro.interchange.outputs import writing
 
-MOST_ARRAYS = 10_000
-"""Arrays of one file."""
-_RECORD = "__record__"
+MOST_DIRECTORY = 2**21
+"""Bytes of the list of arrays at the end of a file."""
+MOST_RECORD = 2**23
+"""Characters of its record."""
+RECORD = "__record__"
+"""The name of the array that is its record."""
 _FORMAT = "dyadic_neuro"
 
 
@@ -28,7 +34,7 @@ def write(
     """Write `record` (JSON values) and `arrays` to `path`: whole or not at all, also when interrupted in the middle."""
     text = json.dumps({"format": _FORMAT, "kind": kind, **record})
     with writing(path, overwrite=overwrite) as file:
-        np.savez(file, **{_RECORD: np.array(text)}, **arrays)
+        np.savez(file, **{RECORD: np.array(text)}, **arrays)
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -37,10 +43,13 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
     Raises FileError when the file is missing, foreign, truncated, corrupt, or of another kind.
     """
     found = read_arrays(path, kind)
-    if _RECORD not in found:
+    if RECORD not in found:
         raise FileError(str(path), "is not a file of dyadic_neuro", f"name a {kind} file")
     try:
-        record = json.loads(str(found.pop(_RECORD)))
+        text = found.pop(RECORD)
+        if text.nbytes > 4 * MOST_RECORD:
+            raise ValueError(f"a record of more than {MOST_RECORD} characters")
+        record = json.loads(str(text))
     except (ValueError, RecursionError) as error:
         raise FileError(str(path), f"cannot be read as a {kind} ({error})", "it is corrupt: use another copy") from None
     if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("kind") != kind:
@@ -56,7 +65,7 @@ def read_arrays(path: str | os.PathLike[str], kind: str = "file of arrays") -> d
     """
     packed = size_of(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > most_bytes(packed):
@@ -68,6 +77,35 @@ def read_arrays(path: str | os.PathLike[str], kind: str = "file of arrays") -> d
         raise FileError(
             str(path), f"cannot be read as a {kind} ({error})", "it is foreign, truncated or corrupt: use another copy"
         ) from None
+
+
+def names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the arrays in an npz file, none if it is not there or no such file."""
+    try:
+        size_of(path)
+        with _opened(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except Exception:  # noqa: BLE001  (as above)
+        return []
+
+
+class _Directory(io.FileIO):
+    """An npz file of which nothing larger than `most` bytes is read at once: zipfile takes the whole list of arrays so."""
+
+    most = MOST_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return bytes. Raises ValueError for too many."""
+        if size is not None and size > self.most:
+            raise ValueError(f"a list of arrays of {size} bytes, more than {self.most}")
+        return super().read(-1 if size is None else size)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
+    with _Directory(path) as file, zipfile.ZipFile(file) as archive:
+        file.most = sys.maxsize
+        yield archive
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:

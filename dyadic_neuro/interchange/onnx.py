@@ -11,7 +11,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import NetworkError
-from dyadic_neuro.interchange import graph
+from dyadic_neuro.interchange import graph, records
 from dyadic_neuro.interchange.graph import Link, Reading, Slot
 from dyadic_neuro.interchange.onnx_file import Tensors, attributes, load, package
 from dyadic_neuro.interchange.onnx_reader import LEAK, RATES, Reader
@@ -88,7 +88,7 @@ def _nodes(record: Mapping[str, Any], links: Sequence[Link]) -> list[tuple[str, 
 
 def _model(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> Any:  # noqa: ANN401
     onnx = package()
-    links = graph.links(record)
+    links = graph.to_write(record)
     dtype = np.dtype(record["dtype"])
     kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
     sizes = {name: size for name, size, *_ in record["populations"]}
@@ -103,13 +103,13 @@ def _model(record: Mapping[str, Any], parameters: Mapping[str, Array]) -> Any:  
     used = {name for node in nodes for name in node.input}
     model = onnx.helper.make_model(
         onnx.helper.make_graph(nodes, "network", ends[:1], ends[1:]),
-        producer_name=graph.MARK,
+        producer_name=records.MARK,
         opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
         ir_version=_IR,
     )
     for name in (one for one in arrays if one in used):
         _fill(model.graph.initializer.add(), name, arrays[name], kind)
-    onnx.helper.set_model_props(model, {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD})
+    onnx.helper.set_model_props(model, {records.MARK: records.noted(record), "not_held": records.NOT_HELD})
     return model
 
 
@@ -121,7 +121,7 @@ def _fill(tensor: Any, name: str, values: Array, kind: int) -> None:  # noqa: AN
 
 def _ours(model: Any, tensors: Tensors) -> Reading | None:  # noqa: ANN401
     """Return what `write` wrote, or None if the nodes are not, or no longer, those that the metadata describe."""
-    record = graph.record_of(next((one.value for one in model.metadata_props if one.key == graph.MARK), None))
+    record = records.record_of(next((one.value for one in model.metadata_props if one.key == records.MARK), None))
     if record is None:
         return None
     reading = Reading(record, {}, {}, {})
@@ -139,7 +139,7 @@ def _ours(model: Any, tensors: Tensors) -> Reading | None:  # noqa: ANN401
         if any(list(node.output) != [node.name] or node.domain for node in model.graph.node):
             return None
         limits = {"clip.min": -1, "clip.max": 1} if any(operator == "Clip" for _, operator, *_ in found) else {}
-        if any(tensors.real(name).tolist() != limit for name, limit in limits.items()):
+        if any(tensors.shape(name) != () or tensors.real(name) != limit for name, limit in limits.items()):
             return None
         shape = model.graph.input[0].type.tensor_type.shape.dim
         if [one.dim_value for one in shape] != [0, sizes[record["input"]]]:
@@ -153,7 +153,7 @@ def _ours(model: Any, tensors: Tensors) -> Reading | None:  # noqa: ANN401
         for key in (f"{name}.bias" for name, _, _, biased in record["populations"] if biased):
             reading.arrays[key] = tensors.real(key)
             reading.slots[key] = [Slot(key, reading.arrays[key], lambda new: new)]
-    except (KeyError, TypeError, ValueError, LookupError):
+    except records.BROKEN:
         return None
     return reading
 
@@ -172,7 +172,7 @@ def _updated(
     tensors.gather()
     for name, array in places.items():
         tensors.replace(str(name), array)
-    for entry in (one for one in model.metadata_props if one.key == graph.MARK):
+    for entry in (one for one in model.metadata_props if one.key == records.MARK):
         check()
-        entry.value = graph.noted({**record, "dtype": reading.record["dtype"]})
+        entry.value = records.noted({**record, "dtype": reading.record["dtype"]})
     return model

@@ -11,12 +11,12 @@ import numpy as np
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import DataError, FileError, MissingExtraError, NetworkError
 from dyadic_neuro.interchange import graph
-from dyadic_neuro.interchange.limits import MOST_BYTES, size_of
+from dyadic_neuro.interchange.limits import MOST_EDGES, MOST_NODES, most_bytes, size_of
 
 MOST_FILE = 2**31 - 1
 """Bytes of one model without its external data: protobuf counts no further."""
 _FLOATS = {1: ("<f4", "float_data"), 11: ("<f8", "double_data"), 10: ("<f2", "int32_data")}
-_WHOLES = {7: ("<i8", "int64_data"), 6: ("<i4", "int32_data")}
+_WHOLES = {7: ("<i8", "int64_data"), 6: ("<i4", "int32_data"), 9: ("|b1", "int32_data")}
 _BFLOAT16 = 16
 _TENSOR = 4  # an attribute that is one
 
@@ -32,7 +32,7 @@ def package() -> Any:  # noqa: ANN401
 
 
 def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401
-    """Return the model in a file. Raises FileError when it is missing, foreign, truncated, corrupt or too large."""
+    """Return the model in a file. Raises FileError when it is missing, foreign, truncated, corrupt or too large; NetworkError."""
     onnx = package()
     size = size_of(path)
     if size > MOST_FILE:
@@ -45,6 +45,10 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401
         raise FileError(str(path), problem, "it is foreign, truncated or corrupt: use another copy") from None
     if not model.HasField("graph") or not model.graph.node:
         raise FileError(str(path), "holds no ONNX graph", "name a model file")
+    counts = len(model.graph.node), max(sum(len(node.input) for node in model.graph.node), len(model.graph.initializer))
+    if counts[0] > MOST_NODES or counts[1] > MOST_EDGES:
+        problem = f"are {counts[0]} with {counts[1]} inputs or constants, more than {MOST_NODES} and {MOST_EDGES}"
+        raise NetworkError("nodes", problem, "use a smaller model")
     if model.graph.sparse_initializer or model.graph.quantization_annotation:
         raise NetworkError("model", "has sparse or quantized constants", "export it with plain ones")
     return model
@@ -63,6 +67,7 @@ class Tensors:
     def __init__(self, path: str | os.PathLike[str], model_graph: Any) -> None:  # noqa: ANN401
         self.path = path
         self.total = 0
+        self.files = {os.path.realpath(path): size_of(path)}
         self.names: dict[str, Any] = {}
         self.numbers: dict[str, Any] = {}
         found = [(one.name, one) for one in model_graph.initializer]
@@ -75,6 +80,11 @@ class Tensors:
             if name in self.names:
                 raise NetworkError(f"constant {name}", "stands there twice", "give each its own name")
             self.names[name] = tensor
+
+    @property
+    def most(self) -> int:
+        """The bytes that all constants may take: the model's file, and those beside it that were read, tell it."""
+        return most_bytes(sum(self.files.values()))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a constant. Raises DataError if it is none."""
@@ -94,7 +104,7 @@ class Tensors:
         return graph.real(f"constant {name}", self._values(name, tensor, *_FLOATS[tensor.data_type]))
 
     def whole(self, name: str) -> list[int]:
-        """Return a constant of whole numbers, at most eight. Raises DataError."""
+        """Return a constant of at most eight whole numbers or truth values. Raises DataError."""
         tensor = self._tensor(name)
         if tensor.data_type not in _WHOLES or math.prod(self.shape(name)) > 8:
             raise DataError(f"constant {name}", "is no short list of whole numbers", "check the file")
@@ -133,9 +143,6 @@ class Tensors:
     def _values(self, name: str, tensor: Any, dtype: str, field: str) -> Array:  # noqa: ANN401
         shape = self.shape(name)
         wanted = math.prod(shape) * np.dtype(dtype).itemsize
-        self.total += wanted
-        if self.total > MOST_BYTES:
-            raise FileError(str(self.path), f"holds constants of more than {MOST_BYTES} bytes", "use a smaller network")
         if tensor.HasField("segment"):
             raise DataError(f"constant {name}", "is a part of a tensor", "export the model with whole ones")
         if tensor.data_location == 1:
@@ -166,6 +173,10 @@ class Tensors:
             start, length = int(says.get("offset", 0)), int(says.get("length", wanted))
             if start < 0 or length != wanted or start + length > os.path.getsize(target):
                 raise FileError(str(self.path), f"keeps {name} at {start} in {where!r}, which is too short", "use another copy")
+            self.files[target] = os.path.getsize(target)
+            self.total += wanted
+            if self.total > self.most:
+                raise FileError(str(self.path), f"holds constants of more than {self.most} bytes", "use a smaller network")
             with open(target, "rb") as file:
                 file.seek(start)
                 return file.read(length)

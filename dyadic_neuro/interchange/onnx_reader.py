@@ -28,14 +28,15 @@ RATES = {
     "Sin": "sin",
 }
 """The operators that are rate functions of ours: LeakyRelu with our slope, Clip from -1 to 1, Gelu in its tanh form."""
-_LINEAR = ("Gemm", "MatMul", "Add", "Sum", "Mul")
-_WIRES = ("Identity", "Flatten", "Reshape")
+_LINEAR = ("Gemm", "MatMul", "Add", "Sum", "Sub", "Mul", "Div")
+_WIRES = ("Identity", "Dropout", "Flatten", "Reshape")
 _ENDS = ("Softmax", "LogSoftmax")
 _ATTRIBUTES = {
     "Gemm": {"alpha", "beta", "transA", "transB"},
     "LeakyRelu": {"alpha"},
     "Clip": {"min", "max"},
     "Gelu": {"approximate"},
+    "Dropout": {"ratio", "seed"},
     "Flatten": {"axis"},
     "Reshape": {"allowzero"},
     "Softmax": {"axis"},
@@ -60,8 +61,6 @@ class Reader:
 
     def reading(self) -> Reading:
         """Return the network. Raises NetworkError that lists what is none."""
-        if len(self.graph.node) > graph.MOST_NODES:
-            raise NetworkError("nodes", f"are {len(self.graph.node)}, more than {graph.MOST_NODES}", "use a smaller model")
         named = {_name(node): node for node in self.graph.node if node.op_type != "Constant"}
         self._check(named)
         maker = {tensor: name for name, node in named.items() for tensor in node.output}
@@ -83,7 +82,7 @@ class Reader:
             self.signals[node.output[0]] = self.reduction.shared(x) if takers[node.output[0]] > 1 else x, shape
         if last not in self.signals:
             raise NetworkError("model", f"computes no {last!r}, its output", "check the file")
-        return self.reduction.output(self.signals[last][0])
+        return self.reduction.output(self.signals[last][0], self.tensors.most)
 
     def _check(self, named: Mapping[str, Any]) -> None:
         """Refuse every node that is neither a projection nor a rate function."""
@@ -93,8 +92,9 @@ class Reader:
             if node.op_type not in known or node.domain not in ("", "ai.onnx") or len(node.output) != 1 or unlike:
                 foreign.append(f"{name} ({node.op_type}{f' with {sorted(unlike)}' if unlike else ''})")
         if foreign:
-            problem = f"that no population or projection can be: {', '.join(foreign)}"
-            raise NetworkError("nodes", problem, f"use {sorted(known)}")
+            problem = f"that no population or projection can be: {graph.listed(foreign)}"
+            fix = f"use {sorted(known)}; onnxsim folds what depends on constants alone, like Shape, Gather, Concat"
+            raise NetworkError("nodes", problem, fix)
 
     def _input(self, value: Any, named: Mapping[str, Any]) -> None:  # noqa: ANN401
         dims = [int(one.dim_value) for one in value.type.tensor_type.shape.dim]
@@ -152,7 +152,9 @@ class Reader:
             return self.reduction.rate(name, x, RATES[kind]), shape
         if kind in _WIRES:
             x, shape = self._of(node, 0)
-            return x, shape if kind == "Identity" else self._reshaped(name, node, options, x, shape)
+            if kind == "Dropout" and len(node.input) > 2 and node.input[2] and any(self.tensors.whole(node.input[2])):
+                raise NetworkError(f"node {name}", "drops values, as in training", "export the model for inference")
+            return x, self._reshaped(name, node, options, x, shape) if kind in ("Flatten", "Reshape") else shape
         if kind in ("Gemm", "MatMul"):
             return self._matrix(name, node, options)
         flows = [self.signals[one] for one in node.input if one in self.signals]
@@ -160,15 +162,19 @@ class Reader:
         if not flows or len({shape for _, shape in flows}) > 1:
             raise NetworkError(f"node {name}", f"takes shapes {[shape for _, shape in flows]}", "give it signals of one shape")
         shape = flows[0][1]
-        if kind == "Mul":
-            if len(flows) != 1 or len(constants) != 1:
-                raise NetworkError(f"node {name}", "multiplies two signals", "only products with constants are projections")
+        if kind in ("Sub", "Mul", "Div") and (len(flows) != 1 or len(constants) != 1):
+            problem = {"Sub": "subtracts", "Mul": "multiplies", "Div": "divides"}[kind] + " two signals"
+            raise NetworkError(f"node {name}", problem, "only products with constants are projections")
+        if kind in ("Sub", "Div") and node.input[0] in constants:
+            problem = f"{'subtracts its signal from' if kind == 'Sub' else 'divides by its signal'} a constant"
+            raise NetworkError(f"node {name}", problem, "use Mul and Add")
+        if kind in ("Mul", "Div"):
             one = math.prod(self.tensors.shape(constants[0])) == 1 != flows[0][0].size  # a number is no weights to learn
-            scale = self._vector(name, constants[0], shape, plastic=not one)
+            scale = self._vector(name, constants[0], shape, power=-1 if kind == "Div" else 1, plastic=not one)
             return self.reduction.affine(name, flows[0][0], scale, plastic=not one), shape
         x = self.reduction.add(name, [one for one, _ in flows])
         for constant in constants:
-            x = self.reduction.affine(name, x, None, self._vector(name, constant, shape))
+            x = self.reduction.affine(name, x, None, self._vector(name, constant, shape, -1.0 if kind == "Sub" else 1.0))
         return x, shape
 
     def _matrix(self, name: str, node: Any, options: Mapping[str, Any]) -> tuple[Signal, tuple[int, ...]]:  # noqa: ANN401
@@ -196,23 +202,24 @@ class Reader:
         scaled = _Scaled(values, alpha)
         return Slot(name, scaled.values, scaled.undone if transposed else lambda new: scaled.undone(new).T)
 
-    def _vector(self, node: str, name: str, shape: tuple[int, ...], factor: float = 1.0, *, plastic: bool = True) -> Slot:
-        """Return a constant as a vector that fits samples of that shape, a number as one for all."""
+    def _vector(
+        self, node: str, name: str, shape: tuple[int, ...], factor: float = 1.0, *, power: int = 1, plastic: bool = True
+    ) -> Slot:
+        """Return a constant to `power` times `factor`, as a vector for samples of that shape, a number as one for all."""
         if plastic:
             self._held(name, node)
-        old, size = self.tensors.real(name), math.prod(shape)
-        if old.size not in (1, size) or _together((1, *shape), old.shape) != (1, *shape):
-            problem = f"takes the constant {name} of shape {old.shape} for samples of {shape}"
+        held, size = self.tensors.shape(name), math.prod(shape)
+        if math.prod(held) not in (1, size) or _together((1, *shape), held) != (1, *shape):
+            problem = f"takes the constant {name} of shape {held[:8]} for samples of {shape}"
             raise NetworkError(f"node {node}", problem, "use one number, or one for each neuron")
-        scaled = _Scaled(old.ravel() if old.size == size else np.full(size, old.ravel()[0]), factor)
+        scaled = _Scaled(self.tensors.real(name).ravel(), factor, power)
 
         def restore(new: Array) -> Array:
-            new = scaled.undone(new)
-            if old.size != size and (new != new[0]).any():
+            if scaled.values.size != size and (new != new[0]).any():
                 raise NetworkError(f"constant {name}", f"is one number for {size} neurons", "write a new file, without like")
-            return new[: old.size].reshape(old.shape)
+            return scaled.undone(new[: scaled.values.size]).reshape(held)
 
-        return Slot(name, scaled.values, restore)
+        return Slot(name, np.broadcast_to(scaled.values, (size,)), restore)
 
     def _held(self, name: str, node: str) -> None:
         """Refuse tied weights: every parameter learns alone."""
@@ -231,8 +238,8 @@ class Reader:
         elif kind == "Clip":
             ends = [options.get(one) for one in ("min", "max")]
             for i, tensor in enumerate(node.input[1:3]):
-                values = self.tensors.real(tensor).ravel() if tensor else np.zeros(0)
-                ends[i] = values[0] if values.size == 1 else None
+                number = bool(tensor) and math.prod(self.tensors.shape(tensor)) == 1
+                ends[i] = self.tensors.real(tensor).item() if number else None
             wanted = "" if ends == [-1, 1] else "a range from -1 to 1"
         if wanted:
             raise NetworkError(f"node {name}", f"is a {kind} without {wanted}", "no rate function is like that: replace it")
@@ -262,15 +269,18 @@ class Reader:
 
 
 class _Scaled:
-    """Values times a factor, and the way back, on which what did not change stays to the last bit."""
+    """Values to the power of 1 or -1, times a factor, and the way back, on which what did not change stays to the last bit."""
 
-    def __init__(self, values: Array, factor: float) -> None:
-        self.factor, self.original = factor, None if factor == 1 else values
-        self.values = values if factor == 1 else values * values.dtype.type(factor)
+    def __init__(self, values: Array, factor: float, power: int = 1) -> None:
+        self.factor, self.power, self.original = factor, power, None if factor == power == 1 else values
+        self.values = values if self.original is None else values**power * values.dtype.type(factor)
 
     def undone(self, new: Array) -> Array:
         """Return values that give `new`, the original ones where that is what they give."""
-        return new if self.original is None else np.where(new == self.values, self.original, new / self.factor)
+        if self.original is None:
+            return new
+        with np.errstate(divide="ignore"):  # what is infinite is refused where it is written
+            return np.where(new == self.values, self.original, (new / self.factor) ** self.power)
 
 
 def _together(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import FileError
-from dyadic_neuro.interchange.limits import MOST_BYTES
+from dyadic_neuro.interchange.limits import MOST_ARRAYS, MOST_BYTES
 
-MOST_HEADER = 2**24
+MOST_HEADER = 2**22
 """Bytes of one header; the format itself allows 100 million."""
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1"}
 _DTYPES |= {"U16": "<u2", "U32": "<u4", "U64": "<u8", "BOOL": "|b1", "BF16": "<u2"}
@@ -62,6 +62,8 @@ def _read(file: BinaryIO) -> tuple[dict[str, Array], dict[str, str]]:
         raise ValueError(f"{size} bytes, more than {MOST_BYTES}")
     header = json.loads(file.read(length).decode())
     metadata = header.pop("__metadata__", {})
+    if len(header) > MOST_ARRAYS:
+        raise ValueError(f"{len(header)} tensors, more than {MOST_ARRAYS}")
     if not isinstance(metadata, dict):
         raise TypeError("metadata that are no dictionary")
     arrays, expected = {}, 0

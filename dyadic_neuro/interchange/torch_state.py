@@ -12,8 +12,8 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import FileError, NetworkError, OptionError
-from dyadic_neuro.interchange import graph, npz, safetensors
-from dyadic_neuro.interchange.limits import size_of
+from dyadic_neuro.interchange import graph, npz, records, safetensors
+from dyadic_neuro.interchange.limits import MOST_POPULATIONS, size_of
 from dyadic_neuro.interchange.outputs import writing
 
 SUFFIXES = (".safetensors", ".npz")
@@ -24,7 +24,7 @@ def read(path: _Path, activation: object = None, order: Sequence[str] | None = N
     """Return the record and the parameters of the chain in a file, its layers in the order of their names or in `order`."""
     arrays, metadata = _file(path)
     layers = _layers(path, arrays, order)
-    record = graph.record_of(metadata.get(graph.MARK))
+    record = records.record_of(metadata.get(records.MARK))
     if record is None or (found := _ours(record, arrays, layers)) is None:
         return _record(path, arrays, layers, "tanh" if activation is None else activation)
     if activation is not None:
@@ -55,16 +55,16 @@ def write(
     if order is not None and like is None:
         raise OptionError("order", "is of the layers of a file to write like", "give like=..., or leave it out")
     names = _names(record)
-    metadata = {graph.MARK: graph.noted(record), "not_held": graph.NOT_HELD}
+    metadata = {records.MARK: records.noted(record), "not_held": records.NOT_HELD}
     arrays = {name: parameters[key] for key, name in names.items()}
     if like is not None:
         old, metadata = _file(like)
         arrays = _renamed(like, old, order, names, parameters)
         metadata = {key: value for key, value in metadata.items() if isinstance(value, str)}
-        if graph.MARK in metadata:
+        if records.MARK in metadata:
             dtype = graph.common_dtype(graph.real(name, array) for name, array in old.items())
-            metadata[graph.MARK] = graph.noted({**record, "dtype": dtype})
-    if graph.MARK in metadata:
+            metadata[records.MARK] = records.noted({**record, "dtype": dtype})
+    if records.MARK in metadata:
         check()
     with writing(path, overwrite=overwrite) as file:
         if suffix == ".npz":
@@ -100,6 +100,8 @@ def _layers(path: _Path, arrays: Mapping[str, Array], order: Sequence[str] | Non
     if foreign or not found:
         problem = f"holds what is no linear layer: {', '.join(foreign[:20])}" if foreign else "holds no weights"
         raise NetworkError(str(path), problem, "keep the weights (n_out, n_in) and biases (n_out,) of a chain, and nothing else")
+    if len(found) >= MOST_POPULATIONS:
+        raise NetworkError(str(path), f"holds {len(found)} layers, as many as {MOST_POPULATIONS} or more", "use fewer")
     if order is None:
         return found
     if isinstance(order, str) or not isinstance(order, Sequence):
@@ -157,7 +159,7 @@ def _ours(record: Mapping[str, Any], arrays: Mapping[str, Array], layers: list[s
         sizes = {name: int(size) for name, size, *_ in record["populations"]}
         shapes = {one.key: one.shape for one in graph.links(record)}
         found = {key: graph.real(name, arrays[name]) for key, name in _under(_names(record), layers).items()}
-    except (KeyError, TypeError, ValueError, LookupError):
+    except records.BROKEN:
         return None
     shapes |= {key: (sizes[key.removesuffix(".bias")],) for key in found if key not in shapes}
     return found if len(found) == len(arrays) and {key: one.shape for key, one in found.items()} == shapes else None

@@ -46,7 +46,7 @@ def difference(trace: Trace, wanted: list[State]) -> float:
 
 
 def cosine(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
-    """Return the cosine between two gradients of all parameters, by their keys; NaN where one has no length."""
+    """Return the cosine between two gradients of all parameters, by their keys, in [-1, 1]; NaN where one has no length."""
     one, other = (np.concatenate([np.ravel(part[key]).astype(np.float64) for key in wanted]) for part in (found, wanted))
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths else float("nan")
+    return float(np.clip(one @ other / lengths, -1.0, 1.0)) if lengths else float("nan")

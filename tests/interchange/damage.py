@@ -146,7 +146,11 @@ def _nir(content, rng):
 
     file = io.BytesIO(content)
     with h5py.File(file, "r+") as root:
-        for _ in range(rng.choice([1, 1, 3])):
+        noted = root.get("node/metadata/dyadic_neuro")
+        told = noted is not None and rng.random() < 0.3
+        if told:
+            noted[()] = _noted(noted[()], rng)
+        for _ in range(0 if told else rng.choice([1, 1, 3])):
             with suppress(RuntimeError, OSError, KeyError):  # the library refuses what an earlier change has left
                 _change(rng.choice(_groups(root)), rng)
     return file.getvalue()
@@ -194,6 +198,10 @@ def _onnx(content, rng):
     import onnx
 
     model = onnx.ModelProto.FromString(content)
+    noted = [one for one in model.metadata_props if one.key == "dyadic_neuro"]
+    if noted and rng.random() < 0.3:
+        noted[0].value = _noted(noted[0].value, rng)
+        return model.SerializeToString()
     for _ in range(rng.choice([1, 1, 3])):
         _mutate(model, rng)
     return model.SerializeToString()
@@ -247,11 +255,16 @@ def _json(value, rng):
     return rng.choice(VALUES)
 
 
+def _noted(text, rng):
+    """Return the text of a record with one part changed."""
+    return json.dumps(_json(json.loads(text), rng))
+
+
 def _safetensors(content, rng):
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     if rng.random() < 0.3:
-        header["__metadata__"]["dyadic_neuro"] = json.dumps(_json(json.loads(header["__metadata__"]["dyadic_neuro"]), rng))
+        header["__metadata__"]["dyadic_neuro"] = _noted(header["__metadata__"]["dyadic_neuro"], rng)
     else:
         header = _json(header, rng)
     text = json.dumps(header).encode()
@@ -263,7 +276,7 @@ def _npz(content, rng):
         arrays = {name: file[name] for name in file.files}
     name = rng.choice(list(arrays))
     if name == "__record__":
-        arrays[name] = np.array(json.dumps(_json(json.loads(str(arrays[name])), rng)))
+        arrays[name] = np.array(_noted(str(arrays[name]), rng))
     else:
         kinds = (
             np.zeros(3),

@@ -1,6 +1,7 @@
 """`dyadic-neuro convert`: any format to any other, and back to the same numbers."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -105,6 +106,16 @@ def test_the_user_says_what_stands_for_a_neuron_that_spikes(tmp_path):
     assert (net.population("hidden1").phi.name, net.cost.name) == ("softplus", "cross_entropy")
     assert record(*words, "--activation", "relu", "--overwrite")[0] == 0
     assert dn.Network.load(tmp_path / "net.npz").population("hidden1").phi.name == "relu"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_has_no_end_is_not_opened(tmp_path, suffix):
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    for name in ("zero", "pipe"):
+        done = run("convert", tmp_path / f"{name}{suffix}", tmp_path / "out.npz")
+        assert done.exit_code == 2
+        assert "is no file" in " ".join(done.stderr.split())
 
 
 BAD = {

@@ -10,6 +10,7 @@ import dyadic_neuro as dn
 from dyadic_neuro import cli
 from dyadic_neuro.backends import base
 from dyadic_neuro.interchange import npz
+from dyadic_neuro.testing.twin import cosine
 
 FORMATS = {".npz": "zipfile", ".nir": "nir", ".onnx": "onnx", ".safetensors": "safetensors"}
 
@@ -127,6 +128,28 @@ def test_a_file_that_cannot_take_what_is_learned_is_refused_before_the_training(
     assert done.exit_code == 2
     assert "one number for 2 neurons" in " ".join(done.stderr.split())
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_promise_that_is_missed_is_a_failure_of_settled_runs_alone(network, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(base.resolve("reference").__class__, "cosine", 2.0, raising=False)  # which nothing can keep
+    words = ("deploy", tmp_path / "net.npz", "--data", small)
+    assert record(*words)[0] == 1
+    assert record(*words)[1]["promise_kept"] is False
+    assert "missed" in run(*words).stdout
+    code, found = record(*words, "--steps", 3)
+    assert (code, found["promise_kept"], found["predicted_steps"]) == (0, None, 4)
+    assert "not settled: 4 are predicted" in run(*words, "--steps", 3).stdout
+
+
+def test_what_begins_is_told_before(network, small, tmp_path):
+    words = ("deploy", tmp_path / "net.npz", "--data", small)
+    assert "2 samples x 4 steps on reference: NumPy" in run(*words, "--samples", 2).stderr
+    assert "2 epochs of 40 samples on reference: NumPy" in run(*words, "--train", "--epochs", 2).stderr
+
+
+def test_no_cosine_is_larger_than_1():
+    vectors = np.random.default_rng(0).normal(size=(200, 5))
+    assert max(cosine({"a": one}, {"a": one}) for one in vectors) <= 1
 
 
 def test_an_approximate_backend_says_what_it_promised(network, small, tmp_path, monkeypatch):
