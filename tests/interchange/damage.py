@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import zipfile
 from contextlib import suppress
 
@@ -149,7 +150,7 @@ def _nir(content, rng):
         noted = root.get("node/metadata/dyadic_neuro")
         told = noted is not None and rng.random() < 0.3
         if told:
-            noted[()] = _noted(noted[()], rng)
+            noted[()] = _noted(noted.asstr()[()], rng)
         for _ in range(0 if told else rng.choice([1, 1, 3])):
             with suppress(RuntimeError, OSError, KeyError):  # the library refuses what an earlier change has left
                 _change(rng.choice(_groups(root)), rng)
@@ -256,8 +257,11 @@ def _json(value, rng):
 
 
 def _noted(text, rng):
-    """Return the text of a record with one part changed."""
-    return json.dumps(_json(json.loads(text), rng))
+    """Return the text of a record with one part changed, or one word of it."""
+    if rng.random() < 0.5:
+        return json.dumps(_json(json.loads(text), rng))
+    start, stop = rng.choice([found.span() for found in re.finditer(r'"[^"]*"|\d+|true|false', text)])
+    return text[:start] + rng.choice(["1e999", "-1e999", *map(json.dumps, VALUES)]) + text[stop:]
 
 
 def _safetensors(content, rng):
