@@ -1,10 +1,14 @@
 """What all tests share: hypothesis profiles, numbers that may not go wrong in silence, and deadlines (pyproject.toml)."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell starts what runs in the background without it, and what a test starts and interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Wall-clock time is the bench's business; a shared machine can be slow without being wrong.
 settings.register_profile("thorough", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -38,7 +38,6 @@ SCRIPT = """
     import dyadic_neuro as dn
     from dyadic_neuro.backends.brian2 import Brian2
     from dyadic_neuro.testing import networks
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
     net = networks.dag(13, 3, activation="tanh", parts=True)
     x, y = networks.batch(net, 1, 3)
 """

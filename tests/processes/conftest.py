@@ -28,7 +28,6 @@ from dyadic_neuro.backends import Lava
 from dyadic_neuro.errors import SessionClosedError, SimulatorError, SimulatorTimeoutError
 from dyadic_neuro.relaxation import prepare
 from faults import *
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup without this one
 """
 GONE_S = 8.0  # what is killed needs a moment to go
