@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -18,15 +17,15 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from dyadic_neuro import topology
 from dyadic_neuro.activations import ACTIVATIONS, Activation, named
-from dyadic_neuro.arrays import Array, checked, frozen
-from dyadic_neuro.errors import CycleError, DataError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.arrays import Array
+from dyadic_neuro.errors import CycleError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
 from dyadic_neuro.interchange import nir, npz, onnx, torch_state
 from dyadic_neuro.losses import LOSSES, Loss, loss
 from dyadic_neuro.population import ActivationSpec, Population
 from dyadic_neuro.projection import Projection
+from dyadic_neuro.wellformed import check_functions, check_graph, float_type, frozen_population, frozen_projection, no_values
 
 LossSpec = str | Loss | tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]
-_DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +49,15 @@ class Network:
     weightless: bool = False
 
     def __post_init__(self) -> None:
-        dtype = _dtype(self.dtype)
+        dtype = float_type(self.dtype)
         for field, kind in (("populations", Population), ("projections", Projection)):
             parts = getattr(self, field)
             if not isinstance(parts, Sequence) or not all(isinstance(part, kind) for part in parts):
                 raise NetworkError(field, f"are not all of class {kind.__name__}", f"build each with {kind.__name__}(...)")
-        _check_graph(self.populations, self.projections, self.input, self.output)
+        check_graph(self.populations, self.projections, self.input, self.output)
         sizes = {population.name: population.size for population in self.populations}
-        populations = tuple(_frozen_population(population, dtype, weightless=self.weightless) for population in self.populations)
-        projections = tuple(_frozen_projection(projection, sizes, dtype, self.weightless) for projection in self.projections)
+        populations = tuple(frozen_population(population, dtype, weightless=self.weightless) for population in self.populations)
+        projections = tuple(frozen_projection(projection, sizes, dtype, self.weightless) for projection in self.projections)
         for field, value in (
             ("populations", populations),
             ("projections", projections),
@@ -67,7 +66,7 @@ class Network:
         ):
             object.__setattr__(self, field, value)
         if dtype != np.float64:
-            _check_functions(self)
+            check_functions(populations, self.cost, sizes[self.output], dtype)
 
     @classmethod
     def dense(
@@ -154,8 +153,8 @@ class Network:
         """Take up what `__getstate__` returned."""
         if state["weightless"]:
             dtype = np.dtype(state["dtype"])
-            state["populations"] = tuple(_frozen_population(p, dtype, weightless=True) for p in state["populations"])
-            state["projections"] = tuple(replace(p, weights=_no_values(n, dtype)) for p, n in state["projections"])
+            state["populations"] = tuple(frozen_population(p, dtype, weightless=True) for p in state["populations"])
+            state["projections"] = tuple(replace(p, weights=no_values(n, dtype)) for p, n in state["projections"])
         for name, value in state.items():
             object.__setattr__(self, name, value)
 
@@ -485,72 +484,10 @@ def _chain_of(sizes: Sequence[int], activation: ActivationSpec) -> list[Populati
     return [Population("input", sizes[0]), *hidden, Population("output", sizes[-1], bias=0.0)]
 
 
-def _dtype(spec: DTypeLike) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(spec)
-    except (TypeError, ValueError, SyntaxError):
-        dtype = None
-    if dtype is None or dtype.name not in _DTYPES:
-        raise NetworkError("dtype", f"{spec!r} is not a float network's type", f"use one of {list(_DTYPES)}")
-    return np.dtype(dtype.name)  # in the byte order of this machine
-
-
 def _part(projection: Projection) -> list[Any]:
     """Return what a specification says of a projection that is not a whole matrix."""
     p = projection
     return [] if p.shape is None and not p.one_to_one else [list(p.corner), list(p.full_shape), list(p.weights.shape)]
-
-
-def _check_functions(network: Network) -> None:
-    """Refuse functions of the user's own that widen float32. Raises OptionError."""
-    u = np.resize(np.array([-0.5, 0.5], np.dtype(network.dtype)), (1, 2))
-    o = np.resize(u, (1, network.population(network.output).size))
-    with np.errstate(all="ignore"):
-        found = [
-            (p.phi.name, f(u))
-            for p in network.populations
-            for f in (p.phi.rate, lambda u, p=p: p.phi.derivative(u, p.phi.rate(u)))
-        ]
-        found.append((network.cost.name, network.cost.gradient(o, np.abs(o))))
-    for name, values in found:
-        if np.asarray(values).dtype != u.dtype:
-            raise OptionError(
-                "dtype",
-                f"{name!r} turns {u.dtype} into {np.asarray(values).dtype}",
-                "return arrays of the argument's dtype, or use float64",
-            )
-
-
-def _frozen_population(population: Population, dtype: np.dtype[Any], *, weightless: bool) -> Population:
-    if population.bias is None:
-        return population
-    if weightless:
-        return replace(population, bias=_no_values((population.size,), dtype))
-    bias = np.full(population.size, population.bias) if np.ndim(population.bias) == 0 else population.bias
-    return replace(population, bias=frozen(checked(f"bias of {population.name}", bias, dtype, (population.size,))))
-
-
-def _frozen_projection(projection: Projection, sizes: Mapping[str, int], dtype: np.dtype[Any], weightless: bool) -> Projection:  # noqa: FBT001
-    p, joined = projection, (sizes[projection.target], sizes[projection.source])
-    field = f"weights of {p.name}"
-    if weightless:
-        found = replace(p, weights=_no_values(np.shape(p.weights), dtype))
-    else:
-        one_to_one = np.ndim(p.weights) == 1 and (p.shape is not None or joined == 2 * np.shape(p.weights))
-        wanted = joined if p.shape is None and not one_to_one else (None,) * (1 if one_to_one else 2)
-        found = replace(p, weights=frozen(checked(field, p.weights, dtype, wanted)))
-    if found.weights.ndim not in (1, 2) or found.full_shape != joined or found.rows.start < 0 or found.columns.start < 0:
-        raise DataError(
-            field, f"are part of {found.full_shape} at {p.corner}, not of {joined}", "give shape=(n_target, n_source)"
-        )
-    if found.rows.stop > joined[0] or found.columns.stop > joined[1] or 0 in found.weights.shape:
-        raise DataError(field, f"{found.weights.shape} at {p.corner} do not lie in {joined}", "give a smaller block or a corner")
-    return replace(found, shape=None) if found.weights.shape == joined else found
-
-
-def _no_values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an array of this shape that takes no memory: one NaN, seen everywhere."""
-    return np.broadcast_to(np.array(np.nan, dtype), shape)
 
 
 def _grouped(
@@ -561,39 +498,3 @@ def _grouped(
     for projection in projections:
         found[getattr(projection, end)].append(projection)
     return MappingProxyType({name: tuple(group) for name, group in found.items()})
-
-
-def _check_graph(populations: Sequence[Population], projections: Sequence[Projection], first: str, last: str) -> None:
-    names = [population.name for population in populations]
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise NetworkError("populations", f"two are called {name!r}", "give each population its own name")
-    for role, name in (("input", first), ("output", last)):
-        if name not in names:
-            raise NetworkError(role, f"no population is called {name!r}", f"name one of {names}")
-    if first == last:
-        raise NetworkError("output", "input and readout are the same population", "name two")
-    for population in populations:
-        if population.name in (first, last) and population.phi is not ACTIVATIONS["identity"]:
-            raise NetworkError(
-                f"activation of {population.name}",
-                f"{population.phi.name!r}: the input shows its input and the readout its potential",
-                "use 'identity' there; the loss holds the readout's non-linearity",
-            )
-        if population.name == first and population.bias is not None:
-            raise NetworkError(f"bias of {first}", "the input population is clamped and has no bias", "remove it")
-    pairs = [(projection.source, projection.target) for projection in projections]
-    counts, known = Counter(pairs), set(names)
-    for projection, pair in zip(projections, pairs, strict=True):
-        for end in pair:
-            if end not in known:
-                raise NetworkError(f"projection {projection.name}", f"no population is called {end!r}", f"use names of {names}")
-        if counts[pair] > 1:
-            raise NetworkError(f"projection {projection.name}", "stands there twice", "add the two weight matrices up")
-        if projection.target == first:
-            raise NetworkError(f"projection {projection.name}", "ends at the input, which is clamped", "remove it")
-    downstream = topology.reachable(pairs, first)
-    upstream = topology.reachable([(b, a) for a, b in pairs], last)
-    lost = [name for name in names if name not in downstream or name not in upstream]
-    if lost:
-        raise NetworkError("populations", f"{lost} on no path from {first!r} to {last!r}", "connect or remove them")
