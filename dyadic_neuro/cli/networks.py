@@ -54,9 +54,9 @@ def check_fits(net: Network, data: Dataset) -> None:
     ends = (net.population(net.input).size, net.population(net.output).size)
     if ends != (data.features, data.classes):
         raise DataError(
-            "layers",
-            f"begin and end with {ends}, but the data has {data.features} inputs and {data.classes} classes",
-            "change the first and last size",
+            "network",
+            f"has sizes {ends} at its ends, but the data has {data.features} inputs and {data.classes} classes",
+            "change the first and last size, or the data",
         )
 
 
