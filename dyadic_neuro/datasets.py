@@ -1,4 +1,4 @@
-"""Labelled data to train on: the digits of scikit-learn, an .npz of the user, or MNIST's IDX files. Nothing is downloaded."""
+"""Labelled data to train on: the digits of scikit-learn, an .npz of the user, MNIST's IDX files, or random. No downloads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 from dyadic_neuro.arrays import Array, checked, frozen
 from dyadic_neuro.errors import DataError, FileError, MissingExtraError, OptionError, UnknownNameError
 from dyadic_neuro.interchange.limits import most_bytes, size_of
+from dyadic_neuro.network import Network
 
 LAYOUTS = (("inputs", "targets", "test_inputs", "test_targets"), ("x_train", "y_train", "x_test", "y_test"))
 MOST_CLASSES = 65_536  # a larger label in a file is taken for a mistake, not for a readout of that many units
@@ -55,6 +56,16 @@ class Dataset:
     def features(self) -> int:
         """The number of values in one sample."""
         return int(self.inputs.shape[1])
+
+
+def random_batch(network: Network, samples: int, seed: int) -> tuple[Array, Array]:
+    """Return normal inputs (samples, n_input), and targets (samples, n_output) that the loss accepts: one-hot, or in [0, 1)."""
+    rng, dtype = np.random.default_rng([seed, samples, 2]), np.dtype(network.dtype)
+    inputs = rng.normal(size=(samples, network.population(network.input).size)).astype(dtype)
+    outputs = network.population(network.output).size
+    if network.cost.name == "cross_entropy":
+        return inputs, np.eye(outputs, dtype=dtype)[rng.integers(outputs, size=samples)]
+    return inputs, rng.uniform(0.0, 1.0, (samples, outputs)).astype(dtype)
 
 
 def load(source: str | os.PathLike[str]) -> Dataset:

@@ -87,15 +87,17 @@ def sensitivity_update(
     return _relaxed(target, sensitivity, alpha, noise)
 
 
-def weight_update(copy: Projection, post: Array, pre: Array, learning_rate: float) -> Projection:
+def weight_update(copy: Projection, post: Array, pre: Array, learning_rate: float, weight_decay: float = 0.0) -> Projection:
     """Return a copy of the weights after one step of gradient descent on the factors that meet at its synapses.
 
     The forward copy calls it with post = s_v and pre = r_k, the W^T copy with post = r_k and pre = s_v: the same rule on
-    the same two factors keeps them transposes of each other.
+    the same two factors keeps them transposes of each other. With a `weight_decay` each weight shrinks by the factor
+    1 - learning_rate * weight_decay too, and so does the difference of two copies that are no transposes of each other
+    (Kolen and Pollack 1994; Akrout et al. 2019, arXiv 1904.05391).
     """
     change = copy.outer(post, pre)
     change *= -learning_rate
-    change += copy.weights
+    change += copy.weights if weight_decay == 0.0 else copy.weights * (1.0 - learning_rate * weight_decay)
     return copy.with_weights(change)
 
 

@@ -40,15 +40,24 @@ def settled(network: Network, inputs: object, targets: object) -> tuple[dict[str
     return potentials, delta
 
 
-def descend(network: Network, inputs: object, targets: object, batches: Iterable[Array], learning_rate: float) -> Network:
+def descend(
+    network: Network,
+    inputs: object,
+    targets: object,
+    batches: Iterable[Array],
+    learning_rate: float,
+    weight_decay: float = 0.0,
+) -> Network:
     """Return the network after plain stochastic gradient descent, one update for each array of sample numbers in `batches`.
 
-    Raises as `backprop`.
+    With a `weight_decay` plastic weights, not biases, shrink by 1 - learning_rate * weight_decay in each. Raises as `backprop`.
     """
     x, y = _data(network, inputs, targets)
     for samples in batches:
         gradients = backprop(network, x[samples], y[samples])
-        network = network.with_parameters({key: network.parameters[key] - learning_rate * gradients[key] for key in gradients})
+        kept = {key: 1.0 if key.endswith(".bias") else 1.0 - learning_rate * weight_decay for key in gradients}
+        changed = {key: kept[key] * network.parameters[key] - learning_rate * gradients[key] for key in gradients}
+        network = network.with_parameters(changed)
     return network
 
 

@@ -60,7 +60,8 @@ def relax(
 
     Raises, before anything runs: DataError (shapes, NaN, class range), OptionError (alpha, steps, schedule, record,
     tolerance), UnknownNameError (backend, backward), CycleError (a cyclic network without explicit steps),
-    MissingExtraError, and the same for a substrate that does not fit. While running: SimulatorError.
+    MissingExtraError, and the same for a substrate that does not fit. While running: SimulatorError, and OptionError (backend)
+    for one that returns no trace.
     """
     simulator = resolve(backend)
     order = prepare(
@@ -81,6 +82,8 @@ def relax(
     )
     with simulator.open(network) as session:
         trace = session.relax(order)
+    if not isinstance(trace, Trace):  # of a backend of the user's own
+        raise OptionError("backend", f"{simulator.name!r} returned {type(trace).__name__}, no Trace", "return one from relax")
     return trace if trace.runs_on else replace(trace, runs_on=runs_on(simulator))
 
 

@@ -78,6 +78,7 @@ def train(
     epochs: int = 1,
     batch_size: int | None = None,
     learning_rate: float = 0.1,
+    weight_decay: float = 0.0,
     seed: int = 0,
     shuffle: bool = True,
     schedule: str = "free",
@@ -93,6 +94,11 @@ def train(
     (None: 20 samples, or all if there are fewer) is held for `window` steps without a reset in between; the last partial batch
     of an epoch is dropped. Epoch e visits the samples in the order that (seed, e) draws. `backward` starts named W^T copies
     from other matrices (n_source, n_target).
+
+    With a `weight_decay` every plastic weight, not a bias, shrinks by the factor 1 - learning_rate * weight_decay in each
+    update, in both copies by the same local rule: two copies that are no transposes of each other become so (Kolen and Pollack
+    1994; Akrout et al. 2019, arXiv 1904.05391). On brian2 with plasticity="continuous" weights change in every step, and the
+    decay of an update is spread over the window * batch_size steps of a batch, each taking its part of what is left.
 
     `window=None` means 2D, which is exact, or on a backend with another dt / tau or with a substrate the steps after which a
     relative error of 1e-4 is expected, far below the noise of stochastic gradients. Weights change in the last step of a
@@ -117,7 +123,7 @@ def train(
     x, y = check_data(network, *_pair("data", data))
     held_out = None if validation is None else check_data(network, *_pair("validation", validation), "validation ")
     batch_size = min(_BATCH, len(x)) if batch_size is None else batch_size
-    check_options(len(x), epochs, batch_size, learning_rate, seed)
+    check_options(len(x), epochs, batch_size, learning_rate, seed, weight_decay)
     if held_out is not None and network.cycle:
         raise CycleError("validation", "needs a prediction, which a network with a cycle has none of", "leave it out")
     running, substrate = deployed(simulator, network), getattr(simulator, "substrate", None)
@@ -126,7 +132,7 @@ def train(
         settling = getattr(simulator, "settling_steps", None)
         window = predicted_steps(running, simulator.alpha, _SETTLED, substrate, settling, switched=True)
     timing, held = Schedule.of(running, schedule), _window(running, window, schedule)
-    usual = {"alpha": 1.0} | ({} if running.cycle else {"window": running.relaxation_steps})
+    usual = {"alpha": 1.0, "weight_decay": 0.0} | ({} if running.cycle else {"window": running.relaxation_steps})
     run = _Run(
         network,
         check_backward(network, backward),
@@ -134,6 +140,7 @@ def train(
         y,
         int(batch_size),
         float(learning_rate),
+        float(weight_decay),
         int(seed),
         bool(shuffle),
         {"alpha": float(simulator.alpha), "window": held},
@@ -145,7 +152,7 @@ def train(
     if len(done.history) < epochs:
         feedback = _feedback(done)
         batched = run.order(len(done.history), epochs)
-        order = Learning(x, y, batched, run.learning_rate, timing, feedback, simulator.alpha, held)
+        order = Learning(x, y, batched, run.learning_rate, timing, feedback, simulator.alpha, held, run.weight_decay)
         with (
             simulator.open(done.network) as session,
             progress_bar(show=progress, epochs=epochs, done=len(done.history), windows=run.windows) as bar,
@@ -188,6 +195,7 @@ class _Run:
     targets: Array
     batch_size: int
     learning_rate: float
+    weight_decay: float
     seed: int
     shuffle: bool
     clock: Mapping[str, float]
@@ -212,7 +220,7 @@ class _Run:
         return _Progress(self.network, _copies(self.network, {name: copy.weights for name, copy in self.feedback.items()}), ())
 
     def settings(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with, in which what is usual of the clock need not be said.
+        """Return what a checkpoint must agree with, in which what is usual need not be said.
 
         The backend is not in it: a run may move from one to another.
         """
@@ -223,6 +231,7 @@ class _Run:
             "backward": _digest({name: copy.weights for name, copy in self.feedback.items()}),
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
             "seed": self.seed,
             "shuffle": self.shuffle,
         } | dict(self.clock)
@@ -326,7 +335,7 @@ def _window(network: Network, window: int, schedule: str) -> int:
     return int(window)
 
 
-def check_options(samples: int, epochs: int, batch_size: int, learning_rate: float, seed: int) -> None:
+def check_options(samples: int, epochs: int, batch_size: int, learning_rate: float, seed: int, weight_decay: float = 0.0) -> None:
     """Raise OptionError for settings of a training run that are outside their limits."""
     for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
@@ -341,3 +350,8 @@ def check_options(samples: int, epochs: int, batch_size: int, learning_rate: flo
         )
     if not is_real(learning_rate) or not 0 <= learning_rate <= _LARGEST:
         raise OptionError("learning_rate", f"{learning_rate!r} is not a rate", "use a number of at least 0")
+    if not is_real(weight_decay) or not 0 <= weight_decay <= _LARGEST:
+        raise OptionError("weight_decay", f"{weight_decay!r} is not a decay", "use a number of at least 0")
+    if not learning_rate * weight_decay < 1:
+        problem = f"{weight_decay!r} takes all of a weight in one update with a learning rate of {learning_rate!r}"
+        raise OptionError("weight_decay", problem, "use less than 1 / learning_rate")

@@ -40,6 +40,18 @@ class Packet:
     values: Array
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """A packet without its values: messages of `kind` from neurons `start` .. `stop` - 1 of a population, core to core."""
+
+    sender: int
+    receiver: int
+    population: str
+    kind: str
+    start: int
+    stop: int
+
+
 class Part:
     """A slice of dyads on a core: its states, its bias, and its rows of both kinds of copies, by the names of projections."""
 
@@ -56,13 +68,13 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """Where a core sends: neurons start .. stop - 1 of a population's signal, which lie in `part`, to some cores."""
+    """Where a core sends: neurons start .. stop - 1 of a population's signal, which lie in `part`, to which cores."""
 
     part: Part
     signal: Signal
     start: int
     stop: int
-    ends: tuple[int, ...]
+    deliveries: tuple[Delivery, ...]
 
 
 class Core:
@@ -82,8 +94,8 @@ class Core:
         """Set the counters of a step to 0."""
         self.updated = self.fired = self.messages_in = self.messages_out = self.synaptic_events = 0
 
-    def send(self, sending: frozenset[Signal]) -> Iterable[tuple[int, Packet]]:
-        """Yield the packets of a step, each with the core it goes to. The input shows what is clamped."""
+    def send(self, sending: frozenset[Signal]) -> Iterable[tuple[Delivery, Packet]]:
+        """Yield the packets of a step, each with where it goes. The input shows what is clamped."""
         for part in self.parts:
             if part.potential is not None:
                 part.rate = part.activation.rate(part.potential)
@@ -96,9 +108,9 @@ class Core:
             fired[way.start - part.start : way.stop - part.start] = True
             values = np.asarray(part.rate if way.signal[1] == RATE else part.sensitivity)
             packet = Packet(way.signal, way.start, way.stop, values[:, way.start - part.start : way.stop - part.start])
-            for end in way.ends:
+            for delivery in way.deliveries:
                 self.messages_out += way.stop - way.start
-                yield end, packet
+                yield delivery, packet
         self.fired += sum(int(fired.sum()) for fired in firing.values())
 
     def receive(self, packet: Packet) -> None:
@@ -170,7 +182,7 @@ class Core:
             if part.bias is not None:
                 yield f"{part.name}.bias", part, bias_gradient(part.sensitivity)
 
-    def learn(self, learning_rate: float) -> int:
+    def learn(self, learning_rate: float, weight_decay: float = 0.0) -> int:
         """Change the weights by what meets at their synapses. Return how many synapses and biases changed."""
         changed = 0
         for part in self.parts:
@@ -178,11 +190,13 @@ class Core:
                 continue
             for name, copy in part.forward.items():
                 if copy.plastic:  # its own s, and the r that came
-                    part.forward[name] = weight_update(copy, part.sensitivity, self.axons[copy.source, RATE], learning_rate)
+                    came = self.axons[copy.source, RATE]
+                    part.forward[name] = weight_update(copy, part.sensitivity, came, learning_rate, weight_decay)
                     changed += copy.weights.size
             for name, copy in part.feedback.items():
                 if copy.plastic:  # its own r, and the s that came
-                    part.feedback[name] = weight_update(copy, part.rate, self.axons[copy.source, SENSITIVITY], learning_rate)
+                    came = self.axons[copy.source, SENSITIVITY]
+                    part.feedback[name] = weight_update(copy, part.rate, came, learning_rate, weight_decay)
                     changed += copy.weights.size
             if part.bias is not None:
                 part.bias = bias_update(part.bias, part.sensitivity, learning_rate)
@@ -199,6 +213,8 @@ class Machine:
         self._mapping, self._network = mapping, network
         self._paths: dict[tuple[int, int], Array] = {}
         self._nowhere = np.zeros(0, np.int64)
+        self.delivered: tuple[Delivery, ...] = ()
+        """The packets of the last step."""
         none = Links.none(mapping.chip)
         places = [(d, int(y), int(x)) for d in ("east", "west", "north", "south") for y, x in np.ndindex(getattr(none, d).shape)]
         self._links = {link: i for i, link in enumerate(places)}
@@ -233,11 +249,12 @@ class Machine:
         m = self._mapping
         for r, i in zip(m.senders.route, m.senders.slice, strict=True):
             signal = (m.routes.names[m.routes.population[r]], KINDS[m.routes.kind[r]])
-            start, stop = max(m.slices.start[i], m.routes.start[r]), min(m.slices.stop[i], m.routes.stop[r])
-            ends = tuple(int(core) for core in m.routes.core[m.routes.first[r] : m.routes.first[r + 1]])
+            start, stop = int(max(m.slices.start[i], m.routes.start[r])), int(min(m.slices.stop[i], m.routes.stop[r]))
             core = self.cores[int(m.slices.core[i])]
+            ends = m.routes.core[m.routes.first[r] : m.routes.first[r + 1]]
+            deliveries = tuple(Delivery(core.number, int(end), *signal, start, stop) for end in ends)
             part = next(p for p in core.parts if p.name == signal[0] and p.start == m.slices.start[i])
-            core.ways.append(Way(part, signal, int(start), int(stop), ends))
+            core.ways.append(Way(part, signal, start, stop, deliveries))
         for core in self.cores.values():
             core.listen()
 
@@ -270,12 +287,13 @@ class Machine:
         for core in self.cores.values():
             core.begin()
         walked, carried = [self._nowhere], [self._nowhere]
-        packets = [(core.number, end, packet) for core in self.cores.values() for end, packet in core.send(sending)]
-        for start, end, packet in packets:
-            path = self._path(start, end)
+        packets = [sent for core in self.cores.values() for sent in core.send(sending)]
+        self.delivered = tuple(delivery for delivery, _ in packets)
+        for delivery, packet in packets:
+            path = self._path(delivery.sender, delivery.receiver)
             walked.append(path)
             carried.append(np.full_like(path, packet.stop - packet.start))
-            self.cores[end].receive(packet)
+            self.cores[delivery.receiver].receive(packet)
         for core in self.cores.values():
             core.update(updating, alpha)
         loads = np.zeros(len(self._links), np.int64)
@@ -341,9 +359,9 @@ class Machine:
         names = [p.name for p in self._network.projections if p.source != self._network.input]
         return {n: _assembled([(q, q.feedback[n].weights) for q in parts if n in q.feedback]) for n in names}
 
-    def learn(self, learning_rate: float) -> Array:
+    def learn(self, learning_rate: float, weight_decay: float = 0.0) -> Array:
         """Let every core learn. Return how many synapses and biases changed on each, (cores,)."""
-        return np.array([core.learn(learning_rate) for core in self.cores.values()], np.int64)
+        return np.array([core.learn(learning_rate, weight_decay) for core in self.cores.values()], np.int64)
 
 
 def _assembled(rows: list[tuple[Part, Array]]) -> Array:

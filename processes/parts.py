@@ -111,6 +111,7 @@ class CoreSlice:
     receives: tuple[Way, ...]
     alpha: float
     learning_rate: float | None
+    weight_decay: float
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -99,6 +99,7 @@ class ForwardSlice:
     timing: Timing
     alpha: float
     learning_rate: float | None
+    weight_decay: float
     partner: bool
     readout: bool
     links: tuple[Link, ...]
@@ -124,6 +125,7 @@ class SensitivitySlice:
     timing: Timing
     alpha: float
     learning_rate: float | None
+    weight_decay: float
     sends: bool
     hands_over: bool
     readout: bool

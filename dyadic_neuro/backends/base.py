@@ -48,7 +48,9 @@ class Learning:
 
     `inputs` (samples, n_input) and `targets` (samples, n_output) are the whole data; `order` (epochs, windows, batch)
     holds the samples that each window is given, and `window` the steps it is held for; weights change in the last of them.
-    `feedback` holds the W^T copies to start from, `alpha` is dt / tau.
+    `feedback` holds the W^T copies to start from, `alpha` is dt / tau. With a `weight_decay` every copy of a plastic weight
+    shrinks by the factor 1 - learning_rate * weight_decay in each update; where plasticity is continuous, that is spread over
+    the steps of a batch.
     """
 
     inputs: Array
@@ -59,6 +61,7 @@ class Learning:
     feedback: Mapping[str, Projection]
     alpha: float
     window: int
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.mappings.chip import Chip
-from dyadic_neuro.mappings.cores import Machine
+from dyadic_neuro.mappings.cores import Delivery, Machine
 from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.counts import StepCounts
 from dyadic_neuro.mappings.mapping import Mapping as Placed
@@ -88,13 +88,15 @@ class ChipSession(LocalSession):
     """Relaxes and learns with one network on one chip.
 
     After a run core by core, `counts` has the events of every step, for one sample, and `learned` the synapses and biases
-    that changed on each core in the last learning phase.
+    that changed on each core in the last learning phase. After a relaxation, `packets` has those of every step, also the ones
+    that a core sends to itself.
     """
 
     def __init__(self, network: Network, mapping: Placed, *, fast: bool) -> None:
         self._network, self._mapping, self._fast = network, mapping, fast
         self._running = mapping.apply(network)
         self.counts: list[StepCounts] = []
+        self.packets: list[tuple[Delivery, ...]] = []
         self.learned: Array = np.zeros(len(mapping.cores), np.int64)
 
     def relax(self, order: Relaxation) -> Trace:
@@ -114,11 +116,12 @@ class ChipSession(LocalSession):
         net, steps, batch = self._running, order.steps, len(order.inputs)
         machine = Machine(self._mapping, net, order.feedback, order.initial, batch)
         machine.clamp(order.inputs, order.targets)
-        counts, rows = [], [(order.initial.potentials, order.initial.sensitivities)]
+        counts, packets, rows = [], [], [(order.initial.potentials, order.initial.sensitivities)]
         for t in range(1, steps + 1):
             counts.append(machine.step(*self._mapping.counter.signals(order.schedule, t), order.alpha))
+            packets.append(machine.delivered)
             rows = [*rows, machine.states()] if order.by_step else [machine.states()]
-        self.counts = counts
+        self.counts, self.packets = counts, packets
         found = [{n: np.stack([row[kind][n] for row in rows]) for n in rows[0][kind]} for kind in (0, 1)]
         parts = (order.schedule.kind, order.alpha, steps, order.inputs, order.targets, found[0], found[1], machine.gradients())
 
@@ -156,7 +159,7 @@ class ChipSession(LocalSession):
                     if t == window:
                         readout = machine.states()[0][net.output]
                     self.counts.append(machine.step(*mapping.counter.signals(order.schedule, t), order.alpha))
-                self.learned = machine.learn(order.learning_rate)
+                self.learned = machine.learn(order.learning_rate, order.weight_decay)
                 losses.append(float(net.cost.value(readout, y).mean()))
                 correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())
                 on_window(losses[-1])

@@ -163,7 +163,8 @@ class LavaSession:
         rows = order.order.reshape(epochs * windows, batch)
         start, schedule = State.zero(network, batch), Schedule.of(network, order.schedule.kind)
         feedback = self._copies(order.feedback)
-        plan = self._cut(clock, schedule, order.alpha, start, feedback, order.inputs, order.targets, rows, order.learning_rate)
+        data, speed = (order.inputs, order.targets, rows), (order.learning_rate, order.weight_decay)
+        plan = self._cut(clock, schedule, order.alpha, start, feedback, *data, *speed)
         with self._guard.claim():
             self._guard.build(plan)
             for _ in range(epochs):
@@ -277,6 +278,7 @@ def _plan(
     targets: Array,
     order: Array,
     learning_rate: float | None,
+    weight_decay: float = 0.0,
 ) -> Plan:
     """Cut the network into the records of its processes."""
     every = messages.links(network, learning=learning_rate is not None)
@@ -302,6 +304,7 @@ def _plan(
                 timing,
                 alpha,
                 learning_rate,
+                weight_decay,
                 bool(copies),
                 readout,
                 links,
@@ -311,7 +314,17 @@ def _plan(
         sends, timing = any(not link.local for link in links), schedule.sensitivities[name]
         sensitivity.append(
             SensitivitySlice(
-                name, initial.sensitivities[name], copies, timing, alpha, learning_rate, sends, learns, readout, links
+                name,
+                initial.sensitivities[name],
+                copies,
+                timing,
+                alpha,
+                learning_rate,
+                weight_decay,
+                sends,
+                learns,
+                readout,
+                links,
             )
         )
     first = InputSlice(
@@ -354,6 +367,7 @@ def _mapped_plan(
     targets: Array,
     order: Array,
     learning_rate: float | None,
+    weight_decay: float = 0.0,
 ) -> MappedPlan:
     """Cut the network into the records of the cores of its mapping."""
     every = messages.links(network, learning=learning_rate is not None)
@@ -408,6 +422,7 @@ def _mapped_plan(
             tuple(receives[number]),
             alpha,
             learning_rate,
+            weight_decay,
         )
 
     return MappedPlan(clock, str(np.dtype(network.dtype)), tuple(core(number, pieces) for number, pieces in held.items()))

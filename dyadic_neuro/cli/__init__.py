@@ -15,7 +15,7 @@ from rich.table import Table
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
 from dyadic_neuro.backends.base import available
-from dyadic_neuro.cli import check, chips, compare, convert, deploy, networks, spiking
+from dyadic_neuro.cli import check, chips, compare, convert, deploy, locality, networks, spiking
 from dyadic_neuro.cli import mapping as maps
 from dyadic_neuro.cli.shared import (
     ActivationName,
@@ -174,6 +174,9 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Samples held for each window of 2D steps.")] = 20,
     learning_rate: Annotated[float, typer.Option(help="Step of plain gradient descent.")] = 0.5,
+    weight_decay: Annotated[
+        float, typer.Option(help="Each update shrinks weights by 1 - learning rate * this: copies that differ align.")
+    ] = 0.0,
     seed: Seed = 0,
     mapping: MappingFile = None,
     checkpoint: Annotated[
@@ -201,6 +204,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         seed=seed,
         schedule=schedule,
         checkpoint=checkpoint,
@@ -232,6 +236,7 @@ app.command("check")(check.run)
 app.command("compare")(compare.run)
 app.command("convert")(convert.run)
 app.command("deploy")(deploy.run)
+app.command("locality")(locality.run)
 app.command("map")(maps.run)
 app.command("spiking")(spiking.run)
 app.add_typer(chips.app, name="chips")

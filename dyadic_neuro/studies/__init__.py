@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from dyadic_neuro.lazy import attach
 
-__all__ = ["convergence", "crosscheck", "onchip", "timestep"]
+__all__ = ["convergence", "crosscheck", "locality", "onchip", "timestep"]
 __getattr__ = attach(__name__, {name: f"{__name__}.{name}" for name in __all__})

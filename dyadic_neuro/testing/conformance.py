@@ -262,6 +262,9 @@ def _learning(backend: Backend) -> Finding:
         result = train(net, (x, y), backend=backend, **options)
         wanted = descend(net, x, y, [*np.arange(_LEARNED_FROM).reshape(-1, size)] * 2, 0.2)
         worst = max(worst, *relative_error(result.network.parameters, wanted.parameters).values())
+    decayed = train(net, (x, y), backend=backend, **(options | {"epochs": 1, "weight_decay": 0.5}))
+    wanted = descend(net, x, y, np.arange(_LEARNED_FROM).reshape(-1, size), 0.2, 0.5)
+    worst = max(worst, *relative_error(decayed.network.parameters, wanted.parameters).values())
     return Finding(worst, max(LEARNED.limit, backend.tolerance))
 
 

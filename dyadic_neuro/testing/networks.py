@@ -9,6 +9,7 @@ import numpy as np
 
 from dyadic_neuro.activations import ACTIVATIONS
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.datasets import random_batch
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.network import Network
 from dyadic_neuro.population import Population
@@ -60,12 +61,7 @@ def dag(
 
 def batch(network: Network, seed: int, size: int) -> tuple[Array, Array]:
     """Return random inputs (size, n_input) and targets (size, n_output) that the network's loss accepts."""
-    rng = np.random.default_rng([seed, size, 2])
-    inputs = rng.normal(size=(size, network.population(network.input).size)).astype(np.dtype(network.dtype))
-    outputs = network.population(network.output).size
-    if network.cost.name == "cross_entropy":
-        return inputs, np.eye(outputs, dtype=np.dtype(network.dtype))[rng.integers(outputs, size=size)]
-    return inputs, rng.uniform(0.0, 1.0, (size, outputs)).astype(np.dtype(network.dtype))
+    return random_batch(network, size, seed)
 
 
 def state(network: Network, seed: int, size: int, scale: float = 1.0) -> State:

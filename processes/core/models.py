@@ -93,7 +93,7 @@ class CoreModel(LocalModel):
                 self._count(t, dyads.part, _SENSITIVITY, local=True)
             if record.learning_rate is not None:
                 for dyads, rate in before:
-                    self._learn(dyads, rate, record.learning_rate)
+                    self._learn(dyads, rate, record.learning_rate, record.weight_decay)
         self.report(t, self._contents() if clock.reports(t) else [])
 
     # Messages
@@ -174,13 +174,16 @@ class CoreModel(LocalModel):
 
     # Weights
 
-    def _learn(self, dyads: _Dyads, rate: Array | None, speed: float) -> None:
+    def _learn(self, dyads: _Dyads, rate: Array | None, speed: float, decay: float) -> None:
         """Let its s of this step and the r that came change the forward copies, its own r and the s that came the W^T copies."""
         own = dyads.sensitivity
-        dyads.incoming = [weight_update(c, own, self.axons[c.source, _RATE], speed) if c.plastic else c for c in dyads.incoming]
+        dyads.incoming = [
+            weight_update(c, own, self.axons[c.source, _RATE], speed, decay) if c.plastic else c for c in dyads.incoming
+        ]
         if rate is not None:
             dyads.feedback = [
-                weight_update(c, rate, self.axons[c.source, _SENSITIVITY], speed) if c.plastic else c for c in dyads.feedback
+                weight_update(c, rate, self.axons[c.source, _SENSITIVITY], speed, decay) if c.plastic else c
+                for c in dyads.feedback
             ]
         if dyads.bias is not None:
             dyads.bias = bias_update(dyads.bias, own, speed)

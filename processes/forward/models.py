@@ -65,14 +65,14 @@ class ForwardModel(LocalModel):
 
     def _read(self, sensitivity: Array, rates: list[Array]) -> None:
         """Use the partner's s of this step with the r that arrived in it."""
-        rate = self.record.learning_rate
+        rate, decay = self.record.learning_rate, self.record.weight_decay
         if rate is None:
             self.gradients = [copy.outer(sensitivity, r) for copy, r in zip(self.copies, rates, strict=True) if copy.plastic]
             if self.bias is not None:
                 self.gradients.append(bias_gradient(sensitivity))
             return
         self.copies = [
-            weight_update(c, sensitivity, r, rate) if c.plastic else c for c, r in zip(self.copies, rates, strict=True)
+            weight_update(c, sensitivity, r, rate, decay) if c.plastic else c for c, r in zip(self.copies, rates, strict=True)
         ]
         if self.bias is not None:
             self.bias = bias_update(self.bias, sensitivity, rate)

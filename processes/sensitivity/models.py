@@ -50,6 +50,7 @@ class SensitivityModel(LocalModel):
             if record.hands_over:
                 self.partner_out.send(self.sensitivity)
                 self.count(t, len(self.links) - 1, self.sensitivity.size)
-            if record.learning_rate is not None and partner is not None:  # its own r, and the s that arrived
-                self.copies = [weight_update(c, partner[1], s, record.learning_rate) if c.plastic else c for c, s in arrived]
+            rate, decay = record.learning_rate, record.weight_decay
+            if rate is not None and partner is not None:  # its own r, and the s that arrived
+                self.copies = [weight_update(c, partner[1], s, rate, decay) if c.plastic else c for c, s in arrived]
         self.report(t, [copy.weights for copy in self.copies] if record.learning_rate is not None else [])

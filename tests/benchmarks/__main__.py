@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import brian2, chip, demo, interchange, lava, nengo, place, reference, study
+from tests.benchmarks import brian2, chip, demo, interchange, lava, locality, nengo, place, reference, study
 
 BENCHES = {
     "reference": reference,
@@ -20,6 +20,7 @@ BENCHES = {
     "nengo": nengo,
     "interchange": interchange,
     "study": study,
+    "locality": locality,
     "demo": demo,
 }
 

@@ -108,6 +108,9 @@ def test_learning_at_threshold_0_is_sgd(backend, worst, network, seed, size):
     order = [rows for epoch in range(2) for rows in batches(6, size, epoch, seed=0)]
     assert worst(result.network.parameters, descend(network, x, y, order, 0.03).parameters) <= 1e-10
     assert result.history[0].messages < dn.train(network, (x, y), **options).history[0].messages
+    options |= {"weight_decay": 3.0}
+    decayed, wanted = (dn.train(network, (x, y), backend=b, **options).network for b in (backend(threshold=0.0), "reference"))
+    assert worst(decayed.parameters, wanted.parameters) <= 1e-10
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ def test_windows_of_unit_steps_are_gradient_descent_on_every_target(backend, pro
     for size, schedule in ((1, "free"), (3, "free"), (3, "wavefront")):
         options = {"epochs": 3, "batch_size": size, "learning_rate": RATE, "schedule": schedule}
         result = dn.train(network, (x, y), backend=backend(target), **options)
+        decay = {"weight_decay": 2.0, **options}
+        decayed, wanted = (dn.train(network, (x, y), backend=b, **decay) for b in (backend(target), "reference"))
+        assert worst(decayed.network.parameters, wanted.network.parameters) <= EXACT
+        assert transposes_agree(decayed)
         reference = dn.train(network, (x, y), **options)
         assert worst(result.network.parameters, sgd(network, x, y, size, epochs=3).parameters) <= EXACT
         assert transposes_agree(result)
@@ -106,10 +110,10 @@ def test_settled_windows_of_small_steps_come_close_to_gradient_descent(backend, 
 @FEWER
 @given(chains(3, networks.SMOOTH), SEEDS)
 def test_plasticity_all_the_time_is_a_weight_that_follows_its_two_factors(backend, worst, network, seed):
-    """A slow twin: in every step dw = -rate / window s r, on each copy by what it holds and what has arrived there."""
+    """A slow twin: in every step dw = -rate / window (s r + decay w), on each copy by what it holds and has arrived there."""
     x, y = networks.batch(network, seed, 4)
-    window, alpha, rate = 5, 0.5, 0.1
-    options = {"epochs": 1, "batch_size": 1, "learning_rate": rate, "window": window, "shuffle": False}
+    window, alpha, rate, decay = 5, 0.5, 0.1, 0.6
+    options = {"epochs": 1, "batch_size": 1, "learning_rate": rate, "weight_decay": decay, "window": window, "shuffle": False}
     result = dn.train(network, (x, y), backend=backend(alpha=alpha, plasticity="continuous"), **options)
     weights = {key: np.array(values) for key, values in network.parameters.items()}
     copies = {p.name: np.array(p.weights.T) for p in network.projections if p.source != network.input}
@@ -119,9 +123,11 @@ def test_plasticity_all_the_time_is_a_weight_that_follows_its_two_factors(backen
         state = dynamics.step(running, old, x[i : i + 1], y[i : i + 1], alpha, copies)
         rates = {network.input: x[i]} | {n: network.activations[n].rate(u[0]) for n, u in old.potentials.items()}
         for p in network.projections:
-            weights[p.name] -= creep * np.outer(state.sensitivities[p.target][0], rates[p.source])
+            change = np.outer(state.sensitivities[p.target][0], rates[p.source])
+            weights[p.name] -= creep * (change + decay * weights[p.name])
             if p.name in copies:
-                copies[p.name] -= creep * np.outer(rates[p.source], old.sensitivities[p.target][0])
+                change = np.outer(rates[p.source], old.sensitivities[p.target][0])
+                copies[p.name] -= creep * (change + decay * copies[p.name])
         for name, s in state.sensitivities.items():
             weights[f"{name}.bias"] -= creep * s[0]
     assert worst(result.network.parameters, weights) <= EXACT

@@ -133,6 +133,18 @@ def test_a_backend_that_breaks_the_law_fails_its_case(case):
     assert "LookupError" not in result.reason
 
 
+def test_a_backend_that_forgets_weight_decay_fails():
+    class Forgetful(Reference):
+        def open(self, network):
+            session = super().open(network)
+            learn = session.learn
+            session.learn = lambda order, on_window: learn(replace(order, weight_decay=0.0), on_window)
+            return session
+
+    (result,) = conformance.check(Forgetful(), only=["learning"])
+    assert result.verdict == "failed"
+
+
 def test_a_backend_that_opens_a_session_for_a_bad_order_fails():
     class Careless(Reference):
         def missing(self):

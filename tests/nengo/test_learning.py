@@ -46,14 +46,16 @@ def test_windows_of_2d_steps_are_gradient_descent(worst, network, seed, size, sc
 
 
 @FEW
-@given(SMOOTH, SEEDS, st.integers(1, 6), st.sampled_from([None, 1.0, 4.0]))
-def test_samples_one_by_one_leave_the_weights_of_the_reference_in_windows_of_any_length(worst, network, seed, window, ratio):
+@given(SMOOTH, SEEDS, st.integers(1, 6), st.sampled_from([None, 1.0, 4.0]), st.sampled_from([0.0, 2.0]))
+def test_samples_one_by_one_leave_the_weights_of_the_reference_in_windows_of_any_length(
+    worst, network, seed, window, ratio, decay
+):
     """With what is still under way when the next sample, or the next epoch, begins."""
     backend = Nengo() if ratio is None else Nengo("lowpass", tau=0.01 * ratio, dt=0.01)
     judge = Reference()
     judge.alpha = backend.alpha
     x, y = networks.batch(network, seed, 4)
-    options = {"epochs": 2, "batch_size": 1, "learning_rate": RATE, "window": window}
+    options = {"epochs": 2, "batch_size": 1, "learning_rate": RATE, "weight_decay": decay, "window": window}
     wanted = dn.train(network, (x, y), backend=judge, **options)
     assume(all(np.abs(values).max() < 10 for values in wanted.network.parameters.values()))
     found = dn.train(network, (x, y), backend=backend, **options)

@@ -137,7 +137,8 @@ def test_cores_of_small_chips_follow_the_reference(network, seed, schedule, batc
 @given(st.one_of(chains(3), dags(3, parts=True)), SEEDS, st.sampled_from(["free", "wavefront"]), st.sampled_from([1, 5]))
 def test_cores_learn_what_the_reference_learns(network, seed, schedule, batch):
     x, y = networks.batch(network, seed, 10)
-    options = {"epochs": 2, "batch_size": batch, "learning_rate": 0.05, "schedule": schedule}
+    decay = float(seed % 3)
+    options = {"epochs": 2, "batch_size": batch, "learning_rate": 0.05, "weight_decay": decay, "schedule": schedule}
     assert_same_learning(scattered(network, seed), network, (x, y), options)
 
 
@@ -171,6 +172,7 @@ def test_a_divided_fan_in(schedule, batch):
     others = {"hidden1->output": rng.normal(size=(17, 3))}
     for backward in (None, others):
         options = {"epochs": 1, "batch_size": batch, "learning_rate": 0.1, "schedule": schedule, "backward": backward}
+        options |= {"weight_decay": 0.5}
         assert_same_learning(mapping, network, networks.batch(network, 3, 10), options)
 
 

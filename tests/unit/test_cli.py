@@ -89,6 +89,7 @@ BAD = {
     "too many samples": (("relax", "--samples", "41", "--data", "{small}"), "1 .. 40"),
     "no such case": (("check", "--case", "speed"), "trajectory"),
     "a batch larger than the data": (("train", "--batch-size", "41", "--data", "{small}"), "40 samples"),
+    "a decay that takes all": (("train", "--weight-decay", "2", "--data", "{small}"), "less than 1 / learning_rate"),
     "a foreign network": (("relax", "--network", "{small}", "--data", "{small}"), "not a file of dyadic_neuro"),
     "two networks": (("relax", "--network", "a.npz", "--layers", "3,2", "--data", "{small}"), "give one of them"),
     "one file for two things": (("train", "--data", "{small}", "--out", "a.npz", "--checkpoint", "a.npz"), "different files"),

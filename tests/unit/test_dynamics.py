@@ -76,6 +76,13 @@ def test_weights_descend_on_the_mean_outer_product_and_both_copies_agree():
     assert W.weights.tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
+def test_decay_shrinks_the_weights_before_they_descend_and_both_copies_agree():
+    forward, backward = weight_update(W, S, R, 2.0, 0.25), weight_update(W.transposed(), R, S, 2.0, 0.25)
+    assert forward.weights.tolist() == [[0, 4], [1, 0], [0.5, 5]]
+    assert backward.weights.tolist() == forward.weights.T.tolist()
+    assert weight_update(W, S, R, 0.0, 0.25).weights.tolist() == W.weights.tolist()
+
+
 def test_biases_descend_on_the_mean_sensitivity():
     bias = np.array([1.0, 2, 3])
     assert bias_gradient(S).tolist() == [0, 0.5, 1]

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
+from threading import Event
 
 import numpy as np
 import pytest
@@ -210,15 +211,19 @@ class TestSweeps:
             sweeps.run(POINTS, executor=executor)
 
     def test_leave_out_what_has_not_begun_when_one_fails(self):
-        begun = []
+        begun, ended = [], Event()
 
         def fail(task):
             begun.append(task)
-            raise KeyboardInterrupt
+            if task == 0:
+                raise KeyboardInterrupt
+            ended.wait(60)  # so that the worker cannot be through with all of them before the first one's failure is heard of
 
-        with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
-            list(parallel.outcomes(fail, range(500), executor))
-        assert len(begun) < 500
+        with ThreadPoolExecutor(1) as executor:
+            with pytest.raises(KeyboardInterrupt):
+                list(parallel.outcomes(fail, range(500), executor))
+            ended.set()
+        assert begun in ([0], [0, 1])
 
 
 class TestJournal:

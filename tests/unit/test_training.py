@@ -28,7 +28,7 @@ HELD_OUT = X[:5] + 0.1, Y[:5]
 SETTINGS = {"epochs": 5, "batch_size": 2, "learning_rate": 0.5, "seed": 7, "validation": HELD_OUT}
 
 
-def sgd(net, inputs, targets, *, epochs, batch_size, learning_rate, seed, shuffle=True):
+def sgd(net, inputs, targets, *, epochs, batch_size, learning_rate, seed, shuffle=True, weight_decay=0.0):
     """Return what plain SGD learns from the oracle's gradients, and the loss of each window before its update."""
     losses = []
     for epoch in range(epochs):
@@ -38,7 +38,10 @@ def sgd(net, inputs, targets, *, epochs, batch_size, learning_rate, seed, shuffl
             chosen = order[first : first + batch_size]
             slope = backprop(net, inputs[chosen], targets[chosen])
             losses[-1].append(mean_loss(net, inputs[chosen], targets[chosen]))
-            net = net.with_parameters({key: net.parameters[key] - learning_rate * values for key, values in slope.items()})
+            kept = {key: 1.0 if key.endswith(".bias") else 1.0 - learning_rate * weight_decay for key in slope}
+            net = net.with_parameters(
+                {key: kept[key] * net.parameters[key] - learning_rate * values for key, values in slope.items()}
+            )
     return net, losses
 
 
@@ -105,11 +108,11 @@ class Never(backends.Reference):
 
 @pytest.mark.parametrize("schedule", ["free", "wavefront"])
 @settings(max_examples=30)
-@given(seed=seeds, batch=st.sampled_from([1, 3]))
-def test_learning_is_plain_sgd_on_the_gradients_of_the_oracle(random_network, random_data, schedule, seed, batch):
+@given(seed=seeds, batch=st.sampled_from([1, 3]), decay=st.sampled_from([0.0, 0.7]))
+def test_learning_is_plain_sgd_on_the_gradients_of_the_oracle(random_network, random_data, schedule, seed, batch, decay):
     net = random_network(seed, loss="cross_entropy", fixed=0.2)  # chains, skips, fixed projections, no biases
     data = random_data(net, 7, seed)
-    options = {"epochs": 2, "batch_size": batch, "learning_rate": 0.1, "seed": seed % 100}
+    options = {"epochs": 2, "batch_size": batch, "learning_rate": 0.1, "weight_decay": decay, "seed": seed % 100}
     result = train(net, data, schedule=schedule, **options)
     wanted, losses = sgd(net, *data, **options)
     close(result.network, wanted, atol=1e-10)  # what the first updates round differently, the later ones of a deep DAG amplify
@@ -217,14 +220,15 @@ def test_feedback_that_starts_elsewhere_gets_the_same_updates():
     np.testing.assert_allclose(copy.backward - start, (copy.forward - net.parameters["hidden1->output"]).T, rtol=0, atol=1e-12)
 
 
-def test_fixed_projections_never_change_neither_copy():
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_fixed_projections_never_change_neither_copy(decay):
     net = Network(
         NET.populations,
         [Projection(p.source, p.target, p.weights, plastic=p.source == "input") for p in NET.projections],
         "cross_entropy",
     )
     start = {"hidden2->output": np.ones((4, 2))}
-    result = train(net, (X, Y), batch_size=1, epochs=2, backward=start)
+    result = train(net, (X, Y), batch_size=1, epochs=2, backward=start, weight_decay=decay)
     for name in ("hidden1->hidden2", "hidden2->output"):
         np.testing.assert_array_equal(result.copies[name].forward, net.parameters[name])
     np.testing.assert_array_equal(result.copies["hidden1->hidden2"].backward, net.parameters["hidden1->hidden2"].T)
@@ -404,6 +408,7 @@ OTHERS = {
     "backward": {"backward": {"hidden1->hidden2": np.ones((4, 4))}},
     "batch_size": {"batch_size": 3},
     "learning_rate": {"learning_rate": 0.25},
+    "weight_decay": {"weight_decay": 0.1},
     "seed": {"seed": 8},
     "shuffle": {"shuffle": False},
 }
@@ -434,7 +439,7 @@ def test_the_clock_of_a_run_is_in_its_checkpoint_where_it_is_unusual(path, refus
         return npz.read(path, "checkpoint")[0]["settings"]
 
     train(NET, (X, Y), checkpoint=path, window=6, **SETTINGS)
-    assert not {"alpha", "window"} & set(saved())  # as in files of before there was a choice
+    assert not {"alpha", "window", "weight_decay"} & set(saved())  # as in files of before there was a choice
     with refuses(CheckpointError, str(path), "another window (6, not 7)"):
         train(NET, (X, Y), checkpoint=path, backend=Never(), window=7, **SETTINGS)
     with refuses(CheckpointError, str(path), "another alpha (1.0, not 0.5)"):
@@ -446,6 +451,14 @@ def test_the_clock_of_a_run_is_in_its_checkpoint_where_it_is_unusual(path, refus
         train(NET, (X, Y), checkpoint=path, backend=Never(), **SETTINGS)
     again = train(NET, (X, Y), checkpoint=path, backend=Half(), **SETTINGS | {"epochs": 2})
     same_run(settled, again)
+
+
+def test_a_run_with_weight_decay_goes_on_from_its_checkpoint_with_the_same_bits(path, refuses):
+    whole = train(NET, (X, Y), weight_decay=0.1, **SETTINGS)
+    train(NET, (X, Y), weight_decay=0.1, checkpoint=path, **SETTINGS | {"epochs": 2})
+    with refuses(CheckpointError, str(path), "another weight_decay (0.1, not 0.0)"):
+        train(NET, (X, Y), checkpoint=path, backend=Never(), **SETTINGS)
+    same_run(train(NET, (X, Y), weight_decay=0.1, checkpoint=path, **SETTINGS), whole)
 
 
 def test_a_longer_window_goes_on_from_its_checkpoint_with_the_same_bits(path):
@@ -543,6 +556,8 @@ REFUSED = {
     **wrong("batch_size", "integer of at least 1", (0, -1, 1.5, True, "3")),
     **wrong("batch_size", "11 samples", (12,)),
     **wrong("learning_rate", "at least 0", (-0.1, np.nan, np.inf, -np.inf, "0.1", True, None, 1j, 10**400)),
+    **wrong("weight_decay", "at least 0", (-0.1, np.nan, np.inf, "0.1", True, None, 1j)),
+    **wrong("weight_decay", "less than 1 / learning_rate", (10.0, 1e300)),
     **wrong("seed", "integer of at least 0", (-1, 1.5, True, "0", None)),
     **wrong("data", "a pair", (None, X, [X, Y], (X,), (X, Y, Y)), error=DataError),
     **wrong("validation", "a pair", (X, [X, Y]), error=DataError),

@@ -101,7 +101,7 @@ def build(blueprint: Blueprint, network: Network | None, code_class: Any = None)
     axons = _axons(brian2, blueprint, group, neurons, conductor, runs)
     objects = {"conductor": conductor, "given": given, "starts": starts, "neurons": neurons, "axons": axons}
     for way, ends in blueprint.synapses.items():
-        objects[way] = _synapses(brian2, form, way, axons, neurons, ends, options)
+        objects[way] = _synapses(brian2, form, way, axons, neurons, ends, options, runs)
     if form.softmax:
         readout = blueprint.readout
         # before `drive` and `back`, which need nothing of it
@@ -145,6 +145,7 @@ def _synapses(
     neurons: Any,  # noqa: ANN401
     ends: tuple[Array, Array],
     options: dict[str, Any],
+    runs: dict[str, Any],
 ) -> Any:  # noqa: ANN401
     text, on_event = equations.synapses(form, way)
     made = brian2.Synapses(
@@ -153,7 +154,6 @@ def _synapses(
         text,
         on_pre=on_event,
         on_event={event: event for event in on_event},
-        method="euler",
         name=f"dyadic_{way}",
         **options,
     )
@@ -162,5 +162,6 @@ def _synapses(
         delivery = getattr(made, event)
         delivery.when, delivery.order = "before_groups", 1
     if form.continuous:
-        made.state_updater.order = 1  # the sensitivity of this step, as in the last step of a window
+        # after the neurons: the sensitivity of this step, as in the last step of a window
+        made.run_regularly(equations.creeps(way), when="groups", order=1, **runs)
     return made

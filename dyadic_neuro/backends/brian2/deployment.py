@@ -122,6 +122,7 @@ class Deployment:
             "conductor.feed": _ALWAYS if self.setting.form.continuous else 1 + self._longest_input_delay,
             "conductor.period": max(self.schedule.period, 1),
             "conductor.rate": 0.0,
+            "conductor.decay": 0.0,
             "conductor.before": 0,
             "given.value": _padded(np.concatenate([inputs, targets], axis=1), blueprint.samples),
             "starts.u": _padded(gather(initial.potentials), blueprint.states),

@@ -48,6 +48,7 @@ renew : integer (shared)
 by_step : integer (shared)
 feed : integer (shared)
 rate : 1 (shared)
+decay : 1 (shared)
 before : integer (shared)
 sample : integer (shared)
 step : integer (shared)
@@ -64,6 +65,7 @@ last : integer (shared)
 keep : integer (shared)
 gain : 1 (shared)
 creep : 1 (shared)
+fade : 1 (shared)
 """
 
 
@@ -87,6 +89,7 @@ noting = int(last == 1 or (by_step == 1 and stage == {stages - 1}))
 keep = int(sample - (sample // batch) * batch > 0)
 gain = rate / batch * int(sample - (sample // batch) * batch == batch - 1)
 creep = rate / (batch * span * {stages})
+fade = decay * {"1" if form.continuous else "batch"}
 """
 
 
@@ -263,6 +266,7 @@ def axons(form: Form) -> str:
         "keep : integer (linked)",
         "gain : 1 (linked)",
         "creep : 1 (linked)",
+        "fade : 1 (linked)",
     ]
     if form.delayed:
         lines += ["coming : 1", "first : integer (constant)", "ahead : 1 (linked)"]
@@ -271,7 +275,7 @@ def axons(form: Form) -> str:
     return "\n".join(lines)
 
 
-AXON_LINKS = ("fill", "feeding", "last", "keep", "gain", "creep")
+AXON_LINKS = ("fill", "feeding", "last", "keep", "gain", "creep", "fade")
 
 
 def transport(form: Form) -> list[str]:
@@ -296,19 +300,31 @@ def synapses(form: Form, way: str) -> tuple[str, dict[str, str]]:
     total, factor = WAYS[way]
     lines, on_event = ["w : 1", "g : 1"], {}
     read = [f"g = dyadic_pick(keep_pre, g, 0) + {factor}_post * arrived_pre"]
-    if form.continuous:
-        lines[0] = f"dw/dt = -creep_pre * plastic_pre * {factor}_post * arrived_pre / dt : 1 (clock-driven)"
-    else:
-        read.append("w -= gain_pre * plastic_pre * g")
+    if not form.continuous:
+        read += _descends("gain_pre", "g")
     if form.events:
         # the sum holds each arrived signal times its weight: it moves with the signal, and with the weight
         on_event["moved"] = f"{total}_post += w * (shown_pre - arrived_pre)"
-        read.append(f"{total}_post -= gain_pre * plastic_pre * g * arrived_pre")
+        read += [f"{total}_post -= gain_pre * plastic_pre * g * arrived_pre", f"{total}_post -= _lost * arrived_pre"]
     elif way == "clamped":
         on_event["feeds"] = f"{total}_post += w * arrived_pre"
     else:
         lines.append(f"{total}_post = w * arrived_pre : 1 (summed)")
     return "\n".join(lines), on_event | {"read": "\n".join(read)}
+
+
+def creeps(way: str) -> str:
+    """Return what continuous plasticity does in every step, Euler's of dw/dt, to the weights of one of the `WAYS`."""
+    return "\n".join(_descends("creep_pre", f"{WAYS[way][1]}_post * arrived_pre"))
+
+
+def _descends(pace: str, gradient: str) -> list[str]:
+    """Return what changes a weight; its decay is a term of its own, which leaves the bits of the other one alone."""
+    return [
+        f"_lost = {pace} * plastic_pre * fade_pre * w",
+        f"w -= {pace} * plastic_pre * {gradient}",
+        "w -= _lost",
+    ]
 
 
 # within 80, beyond which no share is worth a digit: no exp can overflow, in single precision too

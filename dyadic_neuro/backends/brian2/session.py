@@ -83,6 +83,7 @@ class Brian2Session(LocalSession):
                 "conductor.renew": 0,
                 "conductor.by_step": 0,
                 "conductor.rate": order.learning_rate,
+                "conductor.decay": order.weight_decay,
                 "conductor.before": done * order.window,
                 "neurons.watched": circuit.layout.readout.astype(int),
             }

@@ -35,6 +35,7 @@ def circuit(
     learning_rate: float | None = None,
     window: int | None = None,
     batch: int = 1,
+    weight_decay: float = 0.0,
 ) -> Any:  # noqa: ANN401  (a nengo.Network)
     """Return the network as a `nengo.Network`: u, s and their messages are Nengo's own nodes, ensembles and connections.
 
@@ -45,8 +46,8 @@ def circuit(
     - One hop takes one Nengo step (`tau=None`), or is a `nengo.Lowpass(tau)`, `tau` in seconds: alpha = 1 - exp(-dt / tau).
       A Probe's k-th sample shows the state after k - 1 hops: what is exact at 2D is in sample 2D + 1.
     - With a `learning_rate` it learns: `batch` inputs and targets, each held for `window` Nengo steps (None: 2D), change the
-      weights by their mean gradient. Each copy of a weight is then a Node: `.weights[name].output.weights` and
-      `.feedback[name].output.weights` read it, `.biases[population].output.weights` a bias.
+      weights by their mean gradient, with `weight_decay` as `dn.train` has it. Each copy of a weight is then a Node:
+      `.weights[name].output.weights` and `.feedback[name].output.weights` read it, `.biases[population].output.weights` a bias.
 
     A float32 network wants nengo.rc["precision"]["bits"] = "32" while it is made and built.
 
@@ -59,9 +60,10 @@ def circuit(
     network.need_weights()
     if tau is not None:
         positive("tau", tau, "a time in seconds, above 0")
-    lesson = None if learning_rate is None else _lesson(network, tau, learning_rate, window, batch)
-    if lesson is None and (window is not None or batch != 1):
-        raise OptionError("learning_rate", "is missing, and window or batch are given", "give it too, or none of them")
+    lesson = None if learning_rate is None else _lesson(network, tau, learning_rate, window, batch, weight_decay)
+    if lesson is None and (window is not None or batch != 1 or weight_decay != 0.0):
+        problem = "is missing, and window, batch or weight_decay are given"
+        raise OptionError("learning_rate", problem, "give it too, or none of them")
 
     import nengo
 
@@ -194,8 +196,13 @@ def _bias(values: Array, part: Any, lesson: Lesson | None) -> Any:  # noqa: ANN4
     return node
 
 
-def _lesson(network: Network, tau: float | None, learning_rate: float, window: int | None, batch: int) -> Lesson:
+def _lesson(
+    network: Network, tau: float | None, learning_rate: float, window: int | None, batch: int, weight_decay: float
+) -> Lesson:
     positive("learning_rate", learning_rate, "a number above 0")
+    if weight_decay != 0.0 and positive("weight_decay", weight_decay, "a number of at least 0") * learning_rate >= 1.0:
+        problem = f"{weight_decay!r} takes all of a weight in one update"
+        raise OptionError("weight_decay", problem, "use less than 1 / learning_rate")
     for field, value in (("batch", batch), ("window", 1 if window is None else window)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise OptionError(field, f"{value!r} is not a count", "use an integer of at least 1")
@@ -203,7 +210,9 @@ def _lesson(network: Network, tau: float | None, learning_rate: float, window: i
         raise OptionError(
             "window", "is missing, and 2D steps do not settle a lowpass", "give it in Nengo steps, some 20 tau / dt"
         )
-    return Lesson(network.relaxation_steps if window is None else int(window), int(batch), float(learning_rate))
+    return Lesson(
+        network.relaxation_steps if window is None else int(window), int(batch), float(learning_rate), float(weight_decay)
+    )
 
 
 def positive(field: str, value: object, wanted: str) -> float:

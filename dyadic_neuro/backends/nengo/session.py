@@ -86,7 +86,8 @@ class NengoSession(LocalSession):
         """Learn in the circuit. Raises SessionClosedError, DivergedError and SimulatorError."""
         self.check_open()
         network, window, (_, windows, batch) = self._network, order.window, order.order.shape
-        lesson, shown = Lesson(window, batch, order.learning_rate), [(network.output, "potential")]
+        lesson = Lesson(window, batch, order.learning_rate, order.weight_decay)
+        shown = [(network.output, "potential")]
         with self._simulator(order, order.order.ravel(), lesson, None, shown) as (sim, net, probes):
             (probe,) = probes.values()
             passing = links(network, net, learning=True)

@@ -21,12 +21,13 @@ class Lesson:
     """When to read, and what to do with it.
 
     The factors of every sample are read after each `period` Nengo steps. With a `learning_rate`, `batch` of them make one
-    step of gradient descent; without one they are kept.
+    step of gradient descent, with `weight_decay`; without one they are kept.
     """
 
     period: int
     batch: int = 1
     learning_rate: float | None = None
+    weight_decay: float = 0.0
 
 
 class Copy:
@@ -59,8 +60,9 @@ class Copy:
     def _read(self, own: Array) -> None:
         self._signals.append(self._signal)
         self._owns.append(own)
-        if self._lesson.learning_rate is not None and len(self._owns) == self._lesson.batch:
-            self.weights = weight_update(self.weights, *self._factors(), self._lesson.learning_rate)
+        rate, decay = self._lesson.learning_rate, self._lesson.weight_decay
+        if rate is not None and len(self._owns) == self._lesson.batch:
+            self.weights = weight_update(self.weights, *self._factors(), rate, decay)
             self._signals, self._owns = [], []
 
     def gradient(self) -> Array:

@@ -134,7 +134,7 @@ class ReferenceSession(LocalSession):
                 x, y = order.inputs[samples], order.targets[samples]
                 for t in range(1, window + 1):
                     circuit.step(t, x, y)
-                circuit.learn(order.learning_rate)
+                circuit.learn(order.learning_rate, order.weight_decay)
                 readout = circuit.before[network.output]
                 losses.append(float(network.cost.value(readout, y).mean()))
                 correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())

@@ -78,14 +78,16 @@ class Circuit:
         found = {n: p.outer(self.sensitivities[p.target], self._arriving(p)) for n, p in self.forward.items() if p.plastic}
         return found | {f"{n}.bias": bias_gradient(self.sensitivities[n]) for n in self.biases}
 
-    def learn(self, rate: float) -> None:
+    def learn(self, rate: float, weight_decay: float = 0.0) -> None:
         """Update both copies of every plastic weight, and the biases, from what each has at the end of the last step."""
         for name, copy in self.forward.items():
             if copy.plastic:
-                self.forward[name] = weight_update(copy, self.sensitivities[copy.target], self._arriving(copy), rate)
+                self.forward[name] = weight_update(
+                    copy, self.sensitivities[copy.target], self._arriving(copy), rate, weight_decay
+                )
                 if name in self.feedback:  # its own rate, and the sensitivity that arrived
                     own, arrived = self._rate(copy.source), self._returning(copy)
-                    self.feedback[name] = weight_update(self.feedback[name], own, arrived, rate)
+                    self.feedback[name] = weight_update(self.feedback[name], own, arrived, rate, weight_decay)
         self.biases = {name: bias_update(bias, self.sensitivities[name], rate) for name, bias in self.biases.items()}
 
     def parameters(self) -> dict[str, Array]:
