@@ -20,7 +20,7 @@ brian2 = pytest.importorskip("brian2", reason="needs pip install 'dyadic-neuro[b
 
 EXACT = 1e-12
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes a second: shrinking one would take minutes
-FEW, FEWER = settings(max_examples=10, phases=PHASES), settings(max_examples=8, phases=PHASES)
+FEW, FEWER = settings(max_examples=6, phases=PHASES), settings(max_examples=5, phases=PHASES)
 NETWORKS = st.one_of(chains(3), dags(3), dags(3, parts=True))
 SMOOTH = st.one_of(chains(3, networks.SMOOTH), dags(2, networks.SMOOTH))
 RATE = 0.03

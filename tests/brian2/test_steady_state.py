@@ -15,7 +15,7 @@ brian2 = pytest.importorskip("brian2", reason="needs pip install 'dyadic-neuro[b
 
 EXACT, STEADY = 1e-12, 1e-6
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes a second: shrinking one would take minutes
-FEW, FEWER = settings(max_examples=10, phases=PHASES), settings(max_examples=8, phases=PHASES)
+FEW, FEWER = settings(max_examples=6, phases=PHASES), settings(max_examples=5, phases=PHASES)
 CHAINS = chains(4, networks.SMOOTH)
 NETWORKS = st.one_of(chains(4), dags(3), dags(3, parts=True))
 CHAIN = networks.chain(2, 3, activation="tanh")

@@ -18,7 +18,7 @@ brian2 = pytest.importorskip("brian2", reason="needs pip install 'dyadic-neuro[b
 
 EXACT = 1e-12
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes a second: shrinking one would take minutes
-FEW, FEWER = settings(max_examples=15, phases=PHASES), settings(max_examples=8, phases=PHASES)
+FEW, FEWER = settings(max_examples=10, phases=PHASES), settings(max_examples=5, phases=PHASES)
 NETWORKS = st.one_of(chains(4), dags(3), dags(3, parts=True))
 ALPHAS = st.one_of(st.just(1.0), st.floats(0.05, 1.5))
 KINDS = st.sets(st.sampled_from(["mismatch", "delays", "noise"]))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +37,7 @@ def main() -> None:
     brian2.prefs["devices.cpp_standalone.extra_make_args_unix"] = [f"-j{os.cpu_count() or 1}"]
     brian2.prefs["codegen.cpp.headers"] = list(program.HEADERS)
     brian2.prefs["codegen.cpp.extra_link_args"] = ["-pthread"]
+    _prepare_headers(work, brian2)
     net, objects = build(blueprint, None)
     net.run(0 * brian2.second, namespace={})  # puts the objects in their order
     device = brian2.get_device()
@@ -54,6 +58,36 @@ def main() -> None:
     )
     device.build(directory=str(work), compile=True, run=False)
     (work / MANIFEST).write_text(json.dumps({name: np.dtype(variable.dtype).str for name, variable in own.items()}))
+
+
+def _prepare_headers(work: Path, brian2: Any) -> None:  # noqa: ANN401
+    """Have the headers read once: each of some forty files has all of them, and reading them takes longer than what is its own.
+
+    Compilers that cannot keep what they have read, or have other options, read them again and nothing is lost.
+    """
+    from brian2.codegen.cpp_prefs import get_compiler_and_args
+
+    kind, arguments = get_compiler_and_args()
+    if kind != "unix":
+        return
+    header = work / "headers.h"
+    header.write_text(
+        "".join(f"#include {name}\n" for name in ("<random>", "<vector>", "<cmath>", "<fstream>", *program.HEADERS))
+    )
+    paths = [f"-I{path}" for path in brian2.prefs["codegen.cpp.include_dirs"]]
+    command = [
+        *shlex.split(os.environ.get("CXX", "g++")),
+        "-x",
+        "c++-header",
+        "-w",
+        *arguments,
+        *paths,
+        str(header),
+        "-o",
+        f"{header}.gch",
+    ]
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  (the compiler that Brian2 uses)
+    brian2.prefs["codegen.cpp.extra_compile_args"] = [*arguments, f"--include={header.name}"]
 
 
 def _end_with(parent: int) -> None:
