@@ -1,5 +1,6 @@
 """Backends that cheat are caught, each by the name of the claim that it breaks; honest ones pass. None of them is looked into."""
 
+from functools import cache
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -88,13 +89,16 @@ class Peeking(Cheat):
         super().__init__(PeekingCircuit, "peeking")
 
 
+PEEKING = Peeking()
 Sharing, Copying, Judging = Cheat(SharingCircuit, "sharing"), Cheat(CopyingCircuit, "copying"), Cheat(JudgingCircuit, "judging")
 
 
 NETWORK = networks.chain(3, 4, activation="tanh", loss="cross_entropy")
 
 
+@cache
 def verdicts(backend, network=NETWORK, parts=tuple(CLAIMS)):
+    """Return the report on a backend, made once for all tests, and the names of the claims that are broken."""
     report = examine(network, backend=backend, parts=parts, contrast=False, progress=False)
     return report, {claim.name for claim in report.broken}
 
@@ -102,7 +106,7 @@ def verdicts(backend, network=NETWORK, parts=tuple(CLAIMS)):
 @pytest.mark.parametrize(
     ("backend", "caught", "words"),
     [
-        (Peeking(), {"speed", "neighbours", "messages"}, "differs 1 step after"),
+        (PEEKING, {"speed", "neighbours", "messages"}, "differs 1 step after"),
         (Sharing, {"copies"}, "hidden"),
         (Judging, {"updates"}, "product of its factors"),
     ],
@@ -116,7 +120,7 @@ def test_a_cheat_is_caught_by_name(backend, caught, words):
 
 
 def test_cheats_are_told_from_each_other():
-    found = {backend.name: verdicts(backend)[1] for backend in (Peeking(), Sharing, Copying, Judging)}
+    found = {backend.name: verdicts(backend)[1] for backend in (PEEKING, Sharing, Copying, Judging)}
     assert "updates" not in found["peeking"] | found["sharing"] | found["copying"]
     assert "copies" not in found["peeking"]
     assert found["copying"] == {"learning"}
@@ -287,7 +291,7 @@ def test_a_backend_of_ones_own_is_found_by_its_entry_point(monkeypatch):
     own = EntryPoint("peeking", f"{__name__}:Peeking", base.GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda point: Peeking if point is own else None)
     monkeypatch.setattr(base, "_points", lambda: {"peeking": own})
-    report, broken = verdicts("peeking", parts=["cones"])
+    report, broken = verdicts("peeking", parts=("cones",))
     assert {"speed", "neighbours", "messages"} <= broken, report
 
 

@@ -297,13 +297,13 @@ def test_a_program_that_was_suspended_goes_on(scenes):
     """Ctrl-Z, then fg after longer than the timeout: the silence was the program's own."""
     scene = scenes("""
         network = chain(tanh(telling("running")))
-        with Lava(timeout=3.0).open(network) as session:
-            assert len(list(session.learn(learning(network, epochs=1, windows=3000), lambda _: None))) == 1
+        with Lava(timeout=2.0).open(network) as session:
+            assert len(list(session.learn(learning(network, epochs=1, windows=2000), lambda _: None))) == 1
     """)
     scene.wait_for("running")
-    time.sleep(0.3)  # of some 5 seconds that the learning takes
+    time.sleep(0.3)  # of the more than 3 seconds that the learning takes
     scene.process.send_signal(signal.SIGSTOP)
-    time.sleep(3.5)
+    time.sleep(2.4)
     assert scene.process.poll() is None, "it ended too soon for this test"
     scene.process.send_signal(signal.SIGCONT)
     scene.ends()
