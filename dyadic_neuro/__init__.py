@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from dyadic_neuro.lazy import attach
 
 if TYPE_CHECKING:
-    from dyadic_neuro import backends, datasets, dynamics, errors, plotting, testing
+    from dyadic_neuro import backends, codings, datasets, dynamics, errors, plotting, testing
     from dyadic_neuro.activations import Activation
     from dyadic_neuro.comparing import compare
     from dyadic_neuro.cost import Cost
     from dyadic_neuro.datasets import Dataset
     from dyadic_neuro.dynamics import State
     from dyadic_neuro.errors import DyadicError
+    from dyadic_neuro.fixed_point import FixedFormat, FixedNetwork
     from dyadic_neuro.losses import Loss
     from dyadic_neuro.mappings.chip import Chip
     from dyadic_neuro.mappings.mapping import Mapping, map_network
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dyadic_neuro.population import Population
     from dyadic_neuro.projection import Projection
     from dyadic_neuro.quantity import Quantity
+    from dyadic_neuro.quantization import quantize
     from dyadic_neuro.relaxation import relax, stream
     from dyadic_neuro.spikes import Spikes
     from dyadic_neuro.substrate import Substrate
@@ -41,6 +43,8 @@ _SOURCES = {
     "Cost": "dyadic_neuro.cost",
     "Dataset": "dyadic_neuro.datasets",
     "DyadicError": "dyadic_neuro.errors",
+    "FixedFormat": "dyadic_neuro.fixed_point",
+    "FixedNetwork": "dyadic_neuro.fixed_point",
     "Loss": "dyadic_neuro.losses",
     "Mapping": "dyadic_neuro.mappings.mapping",
     "MessageLedger": "dyadic_neuro.messages",
@@ -56,6 +60,7 @@ _SOURCES = {
     "accuracy": "dyadic_neuro.oracle",
     "backends": "dyadic_neuro.backends",
     "backprop": "dyadic_neuro.oracle",
+    "codings": "dyadic_neuro.codings",
     "compare": "dyadic_neuro.comparing",
     "datasets": "dyadic_neuro.datasets",
     "dynamics": "dyadic_neuro.dynamics",
@@ -64,6 +69,7 @@ _SOURCES = {
     "mean_loss": "dyadic_neuro.oracle",
     "plotting": "dyadic_neuro.plotting",
     "predict": "dyadic_neuro.oracle",
+    "quantize": "dyadic_neuro.quantization",
     "relax": "dyadic_neuro.relaxation",
     "stream": "dyadic_neuro.relaxation",
     "studies": "dyadic_neuro.studies",
@@ -76,6 +82,8 @@ __all__ = [
     "Cost",
     "Dataset",
     "DyadicError",
+    "FixedFormat",
+    "FixedNetwork",
     "Loss",
     "Mapping",
     "MessageLedger",
@@ -91,6 +99,7 @@ __all__ = [
     "accuracy",
     "backends",
     "backprop",
+    "codings",
     "compare",
     "datasets",
     "dynamics",
@@ -99,6 +108,7 @@ __all__ = [
     "mean_loss",
     "plotting",
     "predict",
+    "quantize",
     "relax",
     "stream",
     "studies",

@@ -54,7 +54,7 @@ class Report:
 
     network: Network
     rows: list[Row]
-    training: TrainingResult
+    training: TrainingResult[Network]
     test_accuracy: float
     sgd_difference: float
     copies_difference: float

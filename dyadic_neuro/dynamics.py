@@ -17,7 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.network import Network
+from dyadic_neuro.graph import Graph
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.projection import Projection
 
 
@@ -43,11 +44,11 @@ class State:
     sensitivities: Mapping[str, Array]
 
     @classmethod
-    def zero(cls, network: Network, batch: int) -> State:
+    def zero(cls, network: Graph, batch: int) -> State:
         """Return the state in which every potential and sensitivity is 0."""
-        dtype = np.dtype(network.dtype)
-        zero = bytes(dtype.itemsize)  # one number seen as many: free of memory, and read-only like every state
-        zeros: dict[str, Array] = {p.name: np.ndarray((batch, p.size), dtype, zero, strides=(0, 0)) for p in network.dynamic}
+        zeros: dict[str, Array] = {p.name: np.zeros((batch, p.size), np.dtype(network.dtype)) for p in network.dynamic}
+        for array in zeros.values():
+            array.setflags(write=False)  # like every state: one array is the potential and the sensitivity
         return cls(zeros, zeros)
 
 
@@ -135,12 +136,12 @@ def _relaxed(target: Array, old: Array, alpha: float | Array, noise: Array | Non
 # The network, all populations at once
 
 
-def rates(network: Network, state: State, inputs: Array) -> dict[str, Array]:
+def rates(network: Graph, state: State, inputs: Array) -> dict[str, Array]:
     """Return what every population shows: phi(u), and the clamped inputs (batch, n_input)."""
     return {network.input: inputs} | {p.name: p.phi.rate(state.potentials[p.name]) for p in network.dynamic}
 
 
-def feedback_copies(network: Network, backward: Mapping[str, Array] | None = None) -> dict[str, Projection]:
+def feedback_copies(network: Graph, backward: Mapping[str, Array] | None = None) -> dict[str, Projection]:
     """Return the W^T copy of every projection that has one (those whose source has a sensitivity), by projection name.
 
     `backward` gives other matrices (n_source, n_target) in place of some of them.
@@ -158,7 +159,7 @@ def step(
 
     `inputs` (batch, n_input) and `targets` (batch, n_output) are clamped; `alpha` is dt / tau.
     """
-    shown = rates(network, state, inputs)
+    shown = rates(in_floats(network), state, inputs)
     copies = feedback_copies(network, backward)
     potentials, sensitivities = {}, {}
     for population in network.dynamic:
@@ -174,7 +175,7 @@ def step(
 
 
 def gradients(
-    network: Network,
+    network: Graph,
     sensitivities: Mapping[str, Array],
     sent: Mapping[str, Array],
     late: Mapping[str, Array] | None = None,
@@ -186,6 +187,7 @@ def gradients(
     these are dC/dW and dC/db.
     """
     late = late or {}
+    in_floats(network)
     pres = {p.name: late[p.name] if p.name in late else sent[p.source] for p in network.projections}
     found = {p.name: p.outer(sensitivities[p.target], pres[p.name]) for p in network.projections if p.plastic}
     biases = {f"{p.name}.bias": bias_gradient(sensitivities[p.name]) for p in network.dynamic if p.bias is not None}

@@ -14,6 +14,7 @@ DyadicError                      names `field`, `problem` (with the limit) and `
 ├── OutputExistsError  FileExistsError    an output that is already there
 ├── SessionClosedError RuntimeError       a call to a session that is closed
 ├── DivergedError      ArithmeticError    training left the finite numbers
+├── SaturationError    OverflowError      integers left their range, where a format is strict
 └── SimulatorError     RuntimeError       the simulator below a backend failed
     └── SimulatorTimeoutError  TimeoutError   ... by making no progress
 """
@@ -87,6 +88,10 @@ class SessionClosedError(DyadicError, RuntimeError):
 
 class DivergedError(DyadicError, ArithmeticError):
     """Training left the finite numbers."""
+
+
+class SaturationError(DyadicError, OverflowError):
+    """Integers left their range in a network whose format is strict; the message says which, and how often."""
 
 
 class SimulatorError(DyadicError, RuntimeError):

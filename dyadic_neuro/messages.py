@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.codings import Coding
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.interchange import netcdf
 from dyadic_neuro.interchange.netcdf import Variable
-from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
+
+RATE, SENSITIVITY = "rate", "sensitivity"
+
+Signal = tuple[str, str]
+"""A population and a kind: its rates, or its sensitivities."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class MessageLedger:
     links: tuple[Link, ...]
     counts: Array
     by_step: bool
-    network: Network | None = None
+    network: Graph | None = None
 
     def total(self, kind: str | None = None, *, local: bool = False) -> int:
         """Return the messages of the whole run, along projections or (`local`) inside dyads, of one kind or of all."""
@@ -99,13 +105,14 @@ class MessageLedger:
                     yield Entry(step, link.source, link.target, link.kind, link.local, int(count), int(count) * link.bits)
 
 
-def links(network: Network, *, learning: bool) -> list[Link]:
+def links(network: Graph, *, learning: bool) -> list[Link]:
     """Return every way that messages take when this network relaxes, or learns, in a fixed order."""
-    bits = np.dtype(network.dtype).itemsize * 8
-    found = [Link(p.source, p.target, "rate", local=False, bits=bits) for p in network.projections]
-    found += [
-        Link(p.target, p.source, "sensitivity", local=False, bits=bits) for p in network.projections if p.source != network.input
-    ]
+
+    def link(source: str, target: str, kind: str, *, local: bool) -> Link:
+        return Link(source, target, kind, local=local, bits=network.bits(source, kind))
+
+    found = [link(p.source, p.target, "rate", local=False) for p in network.projections]
+    found += [link(p.target, p.source, "sensitivity", local=False) for p in network.projections if p.source != network.input]
     for population in network.dynamic:
         name, kinds = population.name, []
         if network.outgoing[name]:
@@ -114,22 +121,43 @@ def links(network: Network, *, learning: bool) -> list[Link]:
             kinds += ["potential", "error"]
         if learns(network, name):
             kinds += ["sensitivity"]
-        found += [Link(name, name, kind, local=True, bits=bits) for kind in kinds]
+        found += [link(name, name, kind, local=True) for kind in kinds]
     return found
 
 
-def source(network: Network) -> dict[str, str]:
+def source(network: Graph) -> dict[str, str]:
     """Return the attributes by which a data set tells of what network it is."""
     return {"network_fingerprint": network.fingerprint, "network": json.dumps(network.record())}
 
 
-def learns(network: Network, population: str) -> bool:
+def learns(network: Graph, population: str) -> bool:
     """Whether the population has a bias, or a plastic projection ends there."""
     return network.population(population).bias is not None or any(p.plastic for p in network.incoming[population])
 
 
+def signals(network: Graph) -> list[tuple[int, Signal]]:
+    """Return what crosses between populations, each signal with its number, which other backends give it too."""
+    found = [(2 * i, (p.name, RATE)) for i, p in enumerate(network.populations) if network.outgoing[p.name]]
+    heard = {p.target for p in network.projections if p.source != network.input}
+    return found + [(2 * i + 1, (p.name, SENSITIVITY)) for i, p in enumerate(network.populations) if p.name in heard]
+
+
+def counted(ledger: MessageLedger, sent: Mapping[Signal, Array], coding: Coding) -> MessageLedger:
+    """Return the ledger of a run whose messages between populations were counted as a coding sent them.
+
+    `sent` holds for each signal the messages of every step, or (1,) their total, as the ledger has it; each goes along every
+    projection.
+    """
+    found, counts = [], ledger.counts.copy()
+    for i, link in enumerate(ledger.links):
+        if not link.local:
+            counts[:, i] = sent[link.source, link.kind]
+        found.append(link if link.local else replace(link, bits=coding.wire_bits(link.bits)))
+    return replace(ledger, links=tuple(found), counts=counts)
+
+
 def expected(
-    network: Network, schedule: Schedule, steps: int, batch: int, *, by_step: bool, window: int, learning: bool
+    network: Graph, schedule: Schedule, steps: int, batch: int, *, by_step: bool, window: int, learning: bool
 ) -> MessageLedger:
     """Return the ledger that the schedule implies for a run of `steps`.
 

@@ -9,16 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from dyadic_neuro import topology
-from dyadic_neuro.activations import ACTIVATIONS, Activation, named
+from dyadic_neuro.activations import ACTIVATIONS, named
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.errors import CycleError, DyadicError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.errors import DyadicError, FileError, NetworkError, OptionError, UnknownNameError
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.interchange import nir, npz, onnx, torch_state
 from dyadic_neuro.losses import LOSSES, Loss, loss
 from dyadic_neuro.population import ActivationSpec, Population
@@ -29,7 +28,7 @@ LossSpec = str | Loss | tuple[Callable[[Array, Array], Array], Callable[[Array, 
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Graph):
     """Populations joined by projections (at most one per ordered pair), and a loss on the readout's potentials.
 
     The `input` population shows the clamped input: it has neither bias nor rate function. The `output` population, the
@@ -133,6 +132,14 @@ class Network:
         """Return this network without its weights, a specification of the same fingerprint."""
         return self if self.weightless else replace(self, weightless=True)
 
+    def described(self) -> Network:
+        """Return this network."""
+        return self
+
+    def bits(self, population: str, kind: str) -> int:  # noqa: ARG002  (one width for all)
+        """Return the width of a message: that of a float."""
+        return int(np.dtype(self.dtype).itemsize) * 8
+
     def need_weights(self) -> None:
         """Raise NetworkError if this is a specification."""
         if self.weightless:
@@ -164,114 +171,7 @@ class Network:
         kind = "Specification" if self.weightless else "Network"
         return f"{kind}({parts}; {len(self.projections)} projections; {self.cost.name}; {self.dtype}; {depth})"
 
-    # What is where
-
-    def population(self, name: str) -> Population:
-        """Return the population of this name. Raises UnknownNameError."""
-        if name not in self._by_name:
-            raise UnknownNameError("population", f"no population is called {name!r}", f"use one of {list(self._by_name)}")
-        return self._by_name[name]
-
-    def projection(self, name: str) -> Projection:
-        """Return the projection of this name, "source->target". Raises UnknownNameError."""
-        if name in self._projection_by_name:
-            return self._projection_by_name[name]
-        raise UnknownNameError(
-            "projection", f"no projection is called {name!r}", f"use one of {[p.name for p in self.projections]}"
-        )
-
-    @cached_property
-    def _by_name(self) -> dict[str, Population]:
-        return {population.name: population for population in self.populations}
-
-    @cached_property
-    def _projection_by_name(self) -> dict[str, Projection]:
-        return {projection.name: projection for projection in self.projections}
-
-    @property
-    def cost(self) -> Loss:
-        """The loss C(u, y) on the readout's potentials."""
-        return cast(Loss, self.loss)
-
-    @cached_property
-    def activations(self) -> Mapping[str, Activation]:
-        """The rate function of each population."""
-        return {population.name: population.phi for population in self.populations}
-
-    @cached_property
-    def dynamic(self) -> tuple[Population, ...]:
-        """The populations that have a potential and a sensitivity: all but the input."""
-        return tuple(population for population in self.populations if population.name != self.input)
-
-    @cached_property
-    def incoming(self) -> Mapping[str, tuple[Projection, ...]]:
-        """For each population the projections that end there."""
-        return _grouped(self.populations, self.projections, "target")
-
-    @cached_property
-    def outgoing(self) -> Mapping[str, tuple[Projection, ...]]:
-        """For each population the projections that start there."""
-        return _grouped(self.populations, self.projections, "source")
-
-    # How long a relaxation takes
-
-    @cached_property
-    def _edges(self) -> list[tuple[str, str]]:
-        return [(p.source, p.target) for p in self.projections]
-
-    @cached_property
-    def cycle(self) -> list[str] | None:
-        """One cycle as [a, b, ..., a], or None."""
-        return topology.find_cycle(self._by_name, self._edges)
-
-    @cached_property
-    def order(self) -> tuple[str, ...]:
-        """The names of the populations, every source before its targets. Raises CycleError."""
-        self._no_cycle()
-        return tuple(topology.order(self._by_name, self._edges))
-
-    @cached_property
-    def depths(self) -> Mapping[str, int]:
-        """Longest path input -> population, for each population. Raises CycleError."""
-        return MappingProxyType(topology.longest_paths(self.order, self._edges, self.input))
-
-    @cached_property
-    def heights(self) -> Mapping[str, int]:
-        """Longest path population -> readout, for each population. Raises CycleError."""
-        return MappingProxyType(topology.longest_paths(self.order[::-1], [(b, a) for a, b in self._edges], self.output))
-
-    @property
-    def depth(self) -> int:
-        """D, the longest path input -> readout. Raises CycleError."""
-        return self.depths[self.output]
-
-    @property
-    def relaxation_steps(self) -> int:
-        """2D: the unit steps after which the state is the exact gradient (DESIGN section 2). Raises CycleError."""
-        return 2 * self.depth
-
-    def _no_cycle(self) -> None:
-        if self.cycle:
-            raise CycleError(
-                "network",
-                f"has the cycle {' -> '.join(self.cycle)}, so no depth and no relaxation time",
-                "give the number of steps, or remove a projection",
-            )
-
-    # What it learns
-
-    @cached_property
-    def parameters(self) -> Mapping[str, Array]:
-        """All weights ("source->target") and biases ("population.bias"), read-only."""
-        weights = {p.name: p.weights for p in self.projections}
-        biases = {f"{p.name}.bias": np.asarray(p.bias) for p in self.populations if p.bias is not None}
-        return MappingProxyType(weights | biases)
-
-    @cached_property
-    def plastic(self) -> tuple[str, ...]:
-        """The keys of the parameters that learn: all but the weights of fixed projections."""
-        fixed = {p.name for p in self.projections if not p.plastic}
-        return tuple(key for key in self.parameters if key not in fixed)
+    # Parameters
 
     def with_parameters(self, parameters: Mapping[str, ArrayLike]) -> Network:
         """Return this network with the given parameters in place of its own.
@@ -474,9 +374,16 @@ class Network:
         overwrite: bool,
     ) -> None:
         self.need_weights()
-        self._no_cycle()
+        self.need_depth()
         check = partial(self.check_names, field)
         write(path, self.record(), self.parameters, like=like, overwrite=overwrite, check=check)
+
+
+def in_floats(network: Graph) -> Network:
+    """Return a network of floats as what it is. Raises OptionError for one of integers, where only floats will do."""
+    if not isinstance(network, Network):
+        raise OptionError("network", f"{network!r} computes in integers", "use network.real(), which holds the same in floats")
+    return network
 
 
 def _chain_of(sizes: Sequence[int], activation: ActivationSpec) -> list[Population]:
@@ -488,13 +395,3 @@ def _part(projection: Projection) -> list[Any]:
     """Return what a specification says of a projection that is not a whole matrix."""
     p = projection
     return [] if p.shape is None and not p.one_to_one else [list(p.corner), list(p.full_shape), list(p.weights.shape)]
-
-
-def _grouped(
-    populations: Sequence[Population], projections: Sequence[Projection], end: str
-) -> Mapping[str, tuple[Projection, ...]]:
-    """Return for each population the projections of which it is that end."""
-    found: dict[str, list[Projection]] = {population.name: [] for population in populations}
-    for projection in projections:
-        found[getattr(projection, end)].append(projection)
-    return MappingProxyType({name: tuple(group) for name, group in found.items()})

@@ -10,14 +10,23 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _11 = (np.uint64(bits) for bits in (27, 30, 31, 11))
 
 
-def gauss(seed: int, step: ArrayLike, cell: ArrayLike) -> NDArray[np.float64]:
-    """Return standard normal numbers, each a pure function of its three integers of at least 0, which broadcast.
+def words(seed: ArrayLike, step: ArrayLike, cell: ArrayLike) -> NDArray[np.uint64]:
+    """Return uniform words of 64 bits, each a pure function of its three integers from 0 to 2**64 - 1, which broadcast.
 
-    Counter-based: the finaliser of SplitMix64 (Steele, Lea and Flood 2014) over the three in turn gives two numbers of 53
-    bits, and the transform of Box and Muller (1958) one normal number of those.
+    Counter-based: the finaliser of SplitMix64 (Steele, Lea and Flood 2014) over the three in turn. A word is as good a seed
+    as any, so that more than three integers can key one: words(words(seed, a, b), c, d).
     """
     with np.errstate(over="ignore"):  # integers that wrap are the algorithm; NumPy warns of it for single ones
-        first = _mixed(_mixed(_mixed(_word(seed) + _GOLDEN) ^ (_word(step) + _GOLDEN)) ^ (_word(cell) + _GOLDEN))
+        return _mixed(_mixed(_mixed(_word(seed) + _GOLDEN) ^ (_word(step) + _GOLDEN)) ^ (_word(cell) + _GOLDEN))
+
+
+def gauss(seed: ArrayLike, step: ArrayLike, cell: ArrayLike) -> NDArray[np.float64]:
+    """Return standard normal numbers, each a pure function of its three integers of at least 0, which broadcast.
+
+    The transform of Box and Muller (1958) makes one normal number of two of 53 bits: of a word, and of the one after it.
+    """
+    first = words(seed, step, cell)
+    with np.errstate(over="ignore"):
         second = _mixed(first + _GOLDEN)
         p = ((first >> _11) + np.uint64(1)) * 2.0**-53  # in (0, 1], so that its logarithm is finite
     q = (second >> _11) * 2.0**-53
@@ -29,6 +38,9 @@ def _word(values: ArrayLike) -> NDArray[np.uint64]:
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    words = (words ^ (words >> _30)) * _FIRST
-    words = (words ^ (words >> _27)) * _SECOND
-    return np.asarray(words ^ (words >> _31))
+    words = words ^ (words >> _30)  # an array of its own, which the rest works on in place
+    words *= _FIRST
+    words ^= words >> _27
+    words *= _SECOND
+    words ^= words >> _31
+    return np.asarray(words)

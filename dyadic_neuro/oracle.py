@@ -6,19 +6,27 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dyadic_neuro import integer_oracle
 from dyadic_neuro.arrays import Array, checked
 from dyadic_neuro.errors import DataError
-from dyadic_neuro.network import Network
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.projection import Projection
 
 
-def backprop(network: Network, inputs: object, targets: object) -> dict[str, Array]:
+def backprop(network: Graph, inputs: object, targets: object) -> dict[str, Array]:
     """Return the gradients of the mean loss over the batch with respect to every plastic parameter.
 
     `inputs` is (batch, n_input), `targets` integer classes (batch,) or rows (batch, n_output). Keys and shapes are those
-    of `network.parameters`. Raises DataError for bad data and CycleError for a network with a cycle.
+    of `network.parameters`. Of a network of integers they are those of integer backpropagation (`integer_oracle`), as real
+    numbers. Raises DataError for bad data and CycleError for a network with a cycle.
     """
     x, y = _data(network, inputs, targets)
+    if isinstance(network, FixedNetwork):
+        network.check_batch(len(x))
+        return integer_oracle.backprop_mean(network, *network.encode(x, y))
+    network = network.described()
     _, activity, delta = _sweep(network, x, y)
     found: dict[str, Array] = {}
     for key in network.plastic:
@@ -36,7 +44,7 @@ def settled(network: Network, inputs: object, targets: object) -> tuple[dict[str
 
     This is where a relaxation must end. Raises as `backprop`.
     """
-    potentials, _, delta = _sweep(network, *_data(network, inputs, targets))
+    potentials, _, delta = _sweep(in_floats(network), *_data(network, inputs, targets))
     return potentials, delta
 
 
@@ -52,7 +60,7 @@ def descend(
 
     With a `weight_decay` plastic weights, not biases, shrink by 1 - learning_rate * weight_decay in each. Raises as `backprop`.
     """
-    x, y = _data(network, inputs, targets)
+    x, y = _data(in_floats(network), inputs, targets)
     for samples in batches:
         gradients = backprop(network, x[samples], y[samples])
         kept = {key: 1.0 if key.endswith(".bias") else 1.0 - learning_rate * weight_decay for key in gradients}
@@ -61,23 +69,30 @@ def descend(
     return network
 
 
-def mean_loss(network: Network, inputs: object, targets: object) -> float:
+def mean_loss(network: Graph, inputs: object, targets: object) -> float:
     """Return C, the mean over the batch of the loss of a forward sweep. Raises as `backprop`."""
     x, y = _data(network, inputs, targets)
-    potentials, _ = _forward(network, x)
+    if isinstance(network, FixedNetwork):
+        x, y = network.encode(x, y)
+        return float(network.cost.value(integer_oracle.predict(network, x), y).mean())
+    potentials, _ = _forward(network.described(), x)
     return float(network.cost.value(potentials[network.output], y).mean())
 
 
-def predict(network: Network, inputs: object) -> Array:
-    """Return the readout's potentials (batch, n_output) of a forward sweep. Raises as `backprop`."""
-    network.need_weights()
-    potentials, _ = _forward(
-        network, checked("inputs", inputs, np.dtype(network.dtype), (None, network.population(network.input).size))
-    )
-    return potentials[network.output]
+def predict(network: Graph, inputs: object) -> Array:
+    """Return the readout's potentials (batch, n_output) of a forward sweep, real numbers. Raises as `backprop`."""
+    described = network.described()
+    if not isinstance(network, FixedNetwork):
+        described.need_weights()
+    x = checked("inputs", inputs, np.dtype(described.dtype), (None, described.population(described.input).size))
+    if isinstance(network, FixedNetwork):
+        scales = network.scales
+        return scales[network.output].potential.real(integer_oracle.predict(network, scales[network.input].rate.nearest(x)))
+    potentials, _ = _forward(described, x)
+    return potentials[described.output]
 
 
-def accuracy(network: Network, inputs: object, classes: object) -> float:
+def accuracy(network: Graph, inputs: object, classes: object) -> float:
     """Return the fraction of samples whose largest potential is that of their class (batch,). Raises as `backprop`."""
     labels = np.asarray(classes)
     found = predict(network, inputs).argmax(axis=1)
@@ -106,8 +121,10 @@ def _cut_out(whole: Array, p: Projection) -> Array:
     return whole[p.corner[0] : p.corner[0] + p.weights.shape[0], p.corner[1] : p.corner[1] + p.weights.shape[1]]
 
 
-def _data(network: Network, inputs: object, targets: object) -> tuple[Array, Array]:
-    network.need_weights()
+def _data(network: Graph, inputs: object, targets: object) -> tuple[Array, Array]:
+    network, fixed = network.described(), isinstance(network, FixedNetwork)
+    if not fixed:
+        network.need_weights()
     dtype = np.dtype(network.dtype)
     x = checked("inputs", inputs, dtype, (None, network.population(network.input).size))
     if not len(x):

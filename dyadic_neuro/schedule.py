@@ -8,7 +8,7 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from dyadic_neuro.errors import OptionError
-from dyadic_neuro.network import Network
+from dyadic_neuro.graph import Graph
 
 SCHEDULES = ("free", "wavefront")
 _SMALLEST_ALPHA = 1e-7  # a settling count of 10^7 steps and more is hardly what somebody meant
@@ -60,7 +60,7 @@ class Schedule:
         return self._active[(step - 1) % len(self._active)]
 
     @classmethod
-    def of(cls, network: Network, kind: str) -> Schedule:
+    def of(cls, network: Graph, kind: str) -> Schedule:
         """Return the schedule of this kind. Raises OptionError for another kind, CycleError for wavefront with a cycle."""
         if kind not in SCHEDULES:
             raise OptionError("schedule", f"{kind!r} is not a schedule", f"use one of {list(SCHEDULES)}")
@@ -70,12 +70,12 @@ class Schedule:
         return known[kind]
 
     @classmethod
-    def _free(cls, network: Network) -> Schedule:
+    def _free(cls, network: Graph) -> Schedule:
         every = dict.fromkeys((population.name for population in network.populations), Timing(0, None))
         return cls("free", 0, every, every, tuple(population.name for population in network.dynamic))
 
     @classmethod
-    def _wavefront(cls, network: Network) -> Schedule:
+    def _wavefront(cls, network: Graph) -> Schedule:
         names, period = [population.name for population in network.populations], network.relaxation_steps
         potentials = {name: Timing(period, network.depths[name]) for name in names}
         sensitivities = {name: Timing(period, network.depth + 1 + network.heights[name]) for name in names}
@@ -83,7 +83,7 @@ class Schedule:
 
 
 # A schedule follows from the network alone; working it out once keeps a relaxation of one sample as cheap as backpropagation.
-_KNOWN: WeakKeyDictionary[Network, dict[str, Schedule]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Graph, dict[str, Schedule]] = WeakKeyDictionary()
 
 
 def arrival_weight(steps: int, alpha: float, hops: int) -> float:

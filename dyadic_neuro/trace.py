@@ -11,16 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from dyadic_neuro.arithmetic import gradients
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.codings import Coding, Graded
 from dyadic_neuro.cost import Cost
-from dyadic_neuro.dynamics import State, gradients, rates
+from dyadic_neuro.dynamics import State, rates
 from dyadic_neuro.errors import OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.interchange import netcdf
 from dyadic_neuro.interchange.netcdf import Variable
 from dyadic_neuro.messages import MessageLedger, source
-from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.spikes import Spikes
+
+_GRADED = Graded()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +42,14 @@ class Trace:
     name: a synapse then reads r_k(steps - 1 - delay), and what was there before step 0 is the initial state, held for ever.
     `firing` gives the events of a run that was event-driven. `runs_on` says what really ran, as the backend tells it.
     `dt_over_tau` is how long a step takes, None where that is `alpha`, as in Euler's step: a lowpass goes 1 - exp(-dt / tau).
+
+    Of a network of integers (a FixedNetwork) inputs, targets and states are integers, whose scales are in `network.scales`;
+    gradients are real numbers. `saturations` say what left the range of its integers, and how often: "<population> <what>", and
+    "data" that the network's scales do not reach.
+    `coding` says how messages were sent.
     """
 
-    network: Network
+    network: Graph
     backend: str
     schedule: str
     alpha: float
@@ -56,6 +66,8 @@ class Trace:
     firing: Callable[[], Spikes] | None = None
     runs_on: str = ""
     dt_over_tau: float | None = None
+    saturations: Mapping[str, int] = field(default_factory=dict)
+    coding: Coding = _GRADED
 
     def __post_init__(self) -> None:
         """Make the states read-only: `final` and `state` show them as they are."""
@@ -77,6 +89,11 @@ class Trace:
         """Who sent an event at which step of which sample, or None where populations send at every step that is theirs."""
         return None if self.firing is None else self.firing()
 
+    @property
+    def micro_steps(self) -> int:
+        """The micro-steps that messages took, in all steps together."""
+        return self.steps * self.coding.micro_steps
+
     @cached_property
     def loss(self) -> float:
         """C of the last state, the mean over the batch."""
@@ -94,8 +111,12 @@ class Trace:
     def gradients_at(self, step: int) -> dict[str, Array]:
         """Return what the synapses would have read at the end of `step` (1 .. steps) of a fully recorded run.
 
-        Raises OptionError for a step that was not recorded.
+        Raises OptionError for a step that was not recorded, and for a coding that tells messages only approximately: what
+        synapses would have heard is not recorded.
         """
+        if not self.coding.exact:
+            fix = "read `gradients`, those of the last step, or use an exact coding"
+            raise OptionError("coding", f"{self.coding} does not tell all of a message", fix)
         recorded = len(next(iter(self.potentials.values()))) - 1
         if isinstance(step, bool) or not isinstance(step, Integral) or not 1 <= step <= recorded:
             raise OptionError(
@@ -118,7 +139,8 @@ class Trace:
 
         Its variables are `inputs`, `targets`, and for each population `potential_<name>` and `sensitivity_<name>` with the
         dimensions step, sample and neuron_<name>, for each parameter `gradient_<source>_to_<target>` or `gradient_<name>_bias`;
-        its coordinates count steps (and `time`, in units of tau), samples and neurons, its attributes say what ran where, and of
+        integers have the attribute `value`, which says what they stand for. Its coordinates count steps (and `time`, in units of
+        tau), samples and neurons, its attributes say what ran where, and of
         what network, as JSON without its weights. In names, "_" stands for what NetCDF's tools do not take. Raises
         MissingExtraError.
         """
@@ -135,13 +157,16 @@ class Trace:
             coordinates[dim] = Variable((dim,), np.arange(p.size), f"neuron of {p.name}", attrs={"population": p.name})
         ends = {"inputs": self.network.input, "targets": self.network.output}
         variables = {
-            field: Variable(("sample", f"neuron_{populations[name]}"), getattr(self, field), field)
+            field: Variable(
+                ("sample", f"neuron_{populations[name]}"), getattr(self, field), field, attrs=self._scale(name, field)
+            )
             for field, name in ends.items()
         }
         for kind, states in (("potential", self.potentials), ("sensitivity", self.sensitivities)):
             for name, values in states.items():
                 axes = ("step", "sample", f"neuron_{populations[name]}")
-                variables[f"{kind}_{populations[name]}"] = Variable(axes, values, f"{kind} of {name}")
+                label = f"{kind}_{populations[name]}"
+                variables[label] = Variable(axes, values, f"{kind} of {name}", attrs=self._scale(name, kind))
         for key, label in netcdf.names([*self.gradients]).items():
             dims, own = self._dims(key, f"gradient_{label}", populations)
             coordinates |= own
@@ -155,11 +180,19 @@ class Trace:
             "alpha": self.alpha,
             "dt_over_tau": pace,
             "steps": self.steps,
+            "coding": str(self.coding),
             "loss": self.network.cost.name,
             "final_loss": self.loss,
         }
         about |= source(self.network)
         return netcdf.dataset(coordinates, variables, about)
+
+    def _scale(self, population: str, what: str) -> dict[str, str]:
+        """Return the attribute that tells what integers stand for: none for floats."""
+        if not isinstance(self.network, FixedNetwork):
+            return {}
+        exponent = self.network.exponent(population, what)
+        return {"value": f"integer * 2 ** {-exponent}"}
 
     def _dims(self, key: str, name: str, populations: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, Variable]]:
         """Return the dimensions of a gradient: the neurons of its populations, or of its own for a part of a matrix."""
@@ -194,7 +227,7 @@ class Stream:
     steps: samples - 1 + 2D.
     """
 
-    network: Network
+    network: Graph
     backend: str
     steps: int
     targets: Array

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dyadic_neuro import oracle
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.backends.base import Backend, Epoch, Learning, deployed, resolve
+from dyadic_neuro.backends.base import Backend, Epoch, Learning, deployed, resolve, takes
+from dyadic_neuro.codings import Coding, Graded
+from dyadic_neuro.codings import coding as coding_of
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import CheckpointError, CycleError, DataError, DivergedError, OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.interchange import npz
 from dyadic_neuro.interchange.outputs import writable
 from dyadic_neuro.network import Network
 from dyadic_neuro.progress import progress_bar
 from dyadic_neuro.projection import Projection
-from dyadic_neuro.relaxation import check_backward, check_circuit, check_data, is_real, memory_bytes, predicted_steps
+from dyadic_neuro.relaxation import (
+    check_backward,
+    check_circuit,
+    check_data,
+    check_memory,
+    check_network,
+    check_saturations,
+    check_unfit,
+    is_real,
+    memory_bytes,
+    predicted_steps,
+)
 from dyadic_neuro.schedule import Schedule
 
+AnyNetwork = TypeVar("AnyNetwork", Network, FixedNetwork)
 _LARGEST = float(np.finfo(np.float64).max)
 _SETTLED = 1e-4  # the error that a window leaves by default, far below the noise of stochastic gradients
 _BATCH = 20  # trains the digits with a learning rate of 0.5, which single samples do not survive
@@ -62,16 +79,21 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """What training ended with: the network with the learned parameters, the history, and both copies of each weight."""
+class TrainingResult(Generic[AnyNetwork]):
+    """What training ended with: the network with the learned parameters, the history, and both copies of each weight.
 
-    network: Network
+    Of a network of integers `saturations` say what left its range, and how often: "<population> <what>", and "data" that the
+    network's scales do not reach.
+    """
+
+    network: AnyNetwork
     history: tuple[EpochRecord, ...]
     copies: Mapping[str, Copies]
+    saturations: Mapping[str, int] = field(default_factory=dict)
 
 
 def train(
-    network: Network,
+    network: AnyNetwork,
     data: Dataset | tuple[ArrayLike, ArrayLike],
     *,
     backend: str | Backend = "reference",
@@ -87,7 +109,8 @@ def train(
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
-) -> TrainingResult:
+    coding: str | Coding = "graded",
+) -> TrainingResult[AnyNetwork]:
     """Train by plain stochastic gradient descent, each weight updated where it is held, from what arrives there.
 
     `data` is (inputs (samples, n_input), targets), or a Dataset, whose test part is then the validation data. Every batch
@@ -104,35 +127,46 @@ def train(
     relative error of 1e-4 is expected, far below the noise of stochastic gradients. Weights change in the last step of a
     window: in a shorter one too early. A network with a cycle wants an explicit window, and no validation.
 
+    A FixedNetwork (`quantize`) learns in integers, its weights as its format rounds them, and its result is a FixedNetwork;
+    `coding` says how its messages are sent, as in `relax`. Copies are integers too. A run with an inexact coding that goes on
+    from a checkpoint begins to tell anew, and ends with other bits than one that was never interrupted.
+
     With `checkpoint` the run is saved there after each epoch; if the file is there already, the run goes on from it, from the
     zero state, and where windows are exact it ends with the same bits as one that was never interrupted. `progress` shows a
     bar (None: on a terminal).
 
     Raises, before anything runs: DataError, OptionError, UnknownNameError, CycleError, MissingExtraError, and
-    CheckpointError when the checkpoint is of another run. While running: DivergedError, SimulatorError.
+    CheckpointError when the checkpoint is of another run. While running: DivergedError, SimulatorError, and SaturationError
+    where a format is strict.
     """
-    if not isinstance(network, Network):
-        raise OptionError(
-            "network", f"{type(network).__name__} is not a Network", "build one with Network.dense(...) or Network(...)"
-        )
-    network.need_weights()
-    simulator = resolve(backend)
+    check_network(network)
+    simulator, sending = resolve(backend), coding_of(coding)
+    taken = takes(simulator, network, sending)
     if isinstance(data, Dataset):
         validation = (data.test_inputs, data.test_targets) if validation is None else validation
         data = (data.inputs, data.targets)
     x, y = check_data(network, *_pair("data", data))
+    unfit = check_unfit(network, x, y)
     held_out = None if validation is None else check_data(network, *_pair("validation", validation), "validation ")
     batch_size = min(_BATCH, len(x)) if batch_size is None else batch_size
     check_options(len(x), epochs, batch_size, learning_rate, seed, weight_decay)
     if held_out is not None and network.cycle:
         raise CycleError("validation", "needs a prediction, which a network with a cycle has none of", "leave it out")
-    running, substrate = deployed(simulator, network), getattr(simulator, "substrate", None)
+    running, substrate = deployed(simulator, taken), getattr(simulator, "substrate", None)
     check_circuit(running, simulator.alpha, schedule, substrate)
     if window is None:
         settling = getattr(simulator, "settling_steps", None)
         window = predicted_steps(running, simulator.alpha, _SETTLED, substrate, settling, switched=True)
     timing, held = Schedule.of(running, schedule), _window(running, window, schedule)
-    usual = {"alpha": 1.0, "weight_decay": 0.0} | ({} if running.cycle else {"window": running.relaxation_steps})
+    clock: dict[str, float | str] = {"alpha": float(simulator.alpha), "window": held}
+    if isinstance(running, FixedNetwork):
+        running.check_pace(learning_rate, weight_decay, int(batch_size))
+        sending = sending.fitted(running.message_bits)
+        check_memory(running, 0, int(batch_size), sending)
+        clock["coding"], clock["updates"] = str(sending), running.updates
+    usual: dict[str, float | str] = {"alpha": 1.0, "weight_decay": 0.0, "coding": str(Graded()), "updates": 0}
+    if not running.cycle:
+        usual["window"] = running.relaxation_steps
     run = _Run(
         network,
         check_backward(network, backward),
@@ -143,8 +177,9 @@ def train(
         float(weight_decay),
         int(seed),
         bool(shuffle),
-        {"alpha": float(simulator.alpha), "window": held},
+        clock,
         usual,
+        unfit,
     )
     path = None if checkpoint is None else writable(checkpoint, overwrite=True)
     done = run.restore(path, epochs) if path is not None and path.exists() else run.beginning()
@@ -152,9 +187,22 @@ def train(
     if len(done.history) < epochs:
         feedback = _feedback(done)
         batched = run.order(len(done.history), epochs)
-        order = Learning(x, y, batched, run.learning_rate, timing, feedback, simulator.alpha, held, run.weight_decay)
+        given = (x, y)
+        if isinstance(running, FixedNetwork):
+            given = running.encode(x, y)
+        order = Learning(
+            *given,
+            order=batched,
+            learning_rate=run.learning_rate,
+            schedule=timing,
+            feedback=feedback,
+            alpha=simulator.alpha,
+            window=held,
+            weight_decay=run.weight_decay,
+            coding=sending,
+        )
         with (
-            simulator.open(done.network) as session,
+            simulator.open(cast(Network, done.network)) as session,
             progress_bar(show=progress, epochs=epochs, done=len(done.history), windows=run.windows) as bar,
             np.errstate(over="ignore", invalid="ignore"),  # a run that diverges says so once, below
         ):
@@ -163,10 +211,12 @@ def train(
                 seconds = time.perf_counter() - began
                 done = _finished(done, epoch, run, classes=classes, held_out=held_out, seconds=seconds)
                 bar.epoch(done.history[-1].loss, done.history[-1].validation)
+                if isinstance(done.network, FixedNetwork):
+                    check_saturations(done.network, epoch.saturations)
                 if path is not None:
                     run.save(path, done)
                 began = time.perf_counter()
-    return TrainingResult(done.network, done.history, done.copies)
+    return TrainingResult(cast(AnyNetwork, done.network), done.history, done.copies, done.saturations)
 
 
 def batches(samples: int, batch_size: int, epoch: int, *, seed: int, shuffle: bool = True) -> Array:
@@ -180,16 +230,17 @@ def batches(samples: int, batch_size: int, epoch: int, *, seed: int, shuffle: bo
 class _Progress:
     """How far a run is."""
 
-    network: Network
+    network: Network | FixedNetwork
     copies: Mapping[str, Copies]
     history: tuple[EpochRecord, ...]
+    saturations: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Run:
     """The settings that decide every bit of a run."""
 
-    network: Network
+    network: Network | FixedNetwork
     feedback: Mapping[str, Projection]
     inputs: Array
     targets: Array
@@ -198,8 +249,9 @@ class _Run:
     weight_decay: float
     seed: int
     shuffle: bool
-    clock: Mapping[str, float]
-    usual: Mapping[str, float]
+    clock: Mapping[str, float | str]
+    usual: Mapping[str, float | str]
+    unfit: Mapping[str, int]
 
     @property
     def windows(self) -> int:
@@ -217,7 +269,15 @@ class _Run:
 
     def beginning(self) -> _Progress:
         """Return the run before its first epoch."""
-        return _Progress(self.network, _copies(self.network, {name: copy.weights for name, copy in self.feedback.items()}), ())
+        feedback = {name: copy.weights for name, copy in self.feedback.items()}
+        return _Progress(self.network, _copies(self.network, feedback), (), dict(self.unfit))
+
+    def learned(self, parameters: Mapping[str, Array], epochs: int) -> Network | FixedNetwork:
+        """Return the network with what it has learned after so many epochs."""
+        if isinstance(self.network, FixedNetwork):
+            updates = self.network.updates + epochs * self.windows
+            return self.network.with_parameters({k: np.asarray(v).astype(np.int64) for k, v in parameters.items()}, updates)
+        return self.network.with_parameters(parameters)
 
     def settings(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with, in which what is usual need not be said.
@@ -244,7 +304,7 @@ class _Run:
         npz.write(
             path,
             "checkpoint",
-            {"settings": settings, "history": [vars(line) for line in done.history]},
+            {"settings": settings, "history": [vars(line) for line in done.history], "saturations": dict(done.saturations)},
             arrays,
             overwrite=True,
         )
@@ -262,9 +322,10 @@ class _Run:
                 )
         try:
             history = tuple(EpochRecord(**line) for line in record["history"])
-            network = self.network.with_parameters({key: arrays[f"parameter {key}"] for key in self.network.parameters})
+            network = self.learned({key: arrays[f"parameter {key}"] for key in self.network.parameters}, len(history))
             copies = _copies(network, {name: arrays[f"backward {name}"] for name in self.feedback})
             _feedback(_Progress(network, copies, history))  # raises DataError
+            saturations = {str(what): int(many) for what, many in record.get("saturations", {}).items()}
         except (KeyError, TypeError, DataError) as error:
             raise CheckpointError(str(path), f"is damaged ({error})", "remove it to start again") from None
         if len(history) > epochs:
@@ -273,7 +334,7 @@ class _Run:
                 f"has {len(history)} epochs already, more than the {epochs} asked for",
                 "ask for at least as many, or name another file",
             )
-        return _Progress(network, copies, history)
+        return _Progress(network, copies, history, saturations)
 
 
 def _feedback(done: _Progress) -> dict[str, Projection]:
@@ -297,17 +358,18 @@ def _finished(
             f"{run.learning_rate} led to infinite or undefined weights in epoch {number}",
             "use a smaller one; the last checkpoint is intact",
         )
-    network = run.network.with_parameters(epoch.parameters)
+    network = run.learned(epoch.parameters, number)
     accuracy = validation = None
     if classes:
         accuracy = epoch.correct / (run.windows * run.batch_size)
         if held_out is not None:
             validation = oracle.accuracy(network, held_out[0], held_out[1].argmax(axis=1))
     record = EpochRecord(number, float(epoch.losses.mean()), accuracy, validation, epoch.messages.total(), seconds)
-    return _Progress(network, _copies(network, epoch.feedback), (*before.history, record))
+    saturations = Counter(before.saturations) + Counter(epoch.saturations)
+    return _Progress(network, _copies(network, epoch.feedback), (*before.history, record), dict(saturations))
 
 
-def _copies(network: Network, feedback: Mapping[str, Array]) -> dict[str, Copies]:
+def _copies(network: Graph, feedback: Mapping[str, Array]) -> dict[str, Copies]:
     return {p.name: Copies(p.weights, feedback.get(p.name)) for p in network.projections}
 
 
@@ -325,7 +387,7 @@ def _pair(field: str, data: object) -> tuple[Any, Any]:
     return data
 
 
-def _window(network: Network, window: int, schedule: str) -> int:
+def _window(network: Graph, window: int, schedule: str) -> int:
     """Return the steps that each batch is held. Raises OptionError and CycleError."""
     if isinstance(window, bool) or not isinstance(window, Integral) or window < 1:
         raise OptionError("window", f"{window!r} is not a number of steps", "use an integer of at least 1, or None for 2D")

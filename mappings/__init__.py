@@ -10,5 +10,6 @@ slices, synapses, routes, links, mapping, files
 verify/                    the independent check: shares no code with any other module
 counts, raster             the events of a step, for populations and for single neurons
 timing, cost               what they take, at the chip's prices
-cores, pipeline            the chip at work: cores with nothing but their own arrays, and packets between them
+cores, machine             the chip at work: cores with nothing but their own arrays, and packets between them
+coded, pipeline            the same with messages in micro-steps, and with a new sample every step
 """

@@ -14,11 +14,13 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dyadic_neuro.errors import DataError, DyadicError, FileError, OptionError
+from dyadic_neuro.errors import DataError, DyadicError, FileError, MappingError, OptionError
+from dyadic_neuro.fixed_point.format import FixedFormat
 from dyadic_neuro.mappings import chip_files
 from dyadic_neuro.quantity import Quantity, Section, Text, check_number, number, shown, word
 
 IntArray = NDArray[np.int64]
+_FORMATS = {"weight_bits": (4, 16), "message_bits": (4, 24), "state_bits": (8, 32)}  # what a FixedFormat may be
 _MOST_CORES = 2**26  # 16,384 chips of 4096 cores: as far as Loihi's messages can be addressed (Davies et al. 2018)
 
 
@@ -348,6 +350,34 @@ class Chip:
     def hypotheses(self) -> tuple[str, ...]:
         """What a network of graded signed messages assumes of this chip against its description."""
         return () if self.graded else (f"graded signed messages are hypothetical on {self.title}: its messages are binary",)
+
+    def fixed_format(self, **changes: Any) -> FixedFormat:  # noqa: ANN401
+        """Return the format of integers that this chip holds, with the fields in `changes` in place of the chip's.
+
+        It has the published widths, as far as a FixedFormat goes, and elsewhere those of FixedFormat. Raises OptionError.
+        """
+        usual, found = FixedFormat(), {}
+        for name, quantity in self._widths_of_integers().items():
+            spoken = quantity.known and (self.graded or name != "message_bits")  # a spike does not say how wide a value is
+            bits = _whole(quantity) if spoken else getattr(usual, name)
+            found[name] = int(np.clip(bits, *_FORMATS[name]))
+        found["message_bits"] = min(found["message_bits"], found["state_bits"])
+        return FixedFormat(**{**found, **changes})
+
+    def check_format(self, form: FixedFormat) -> None:
+        """Raise MappingError for a format that is wider than what is published of the chip.
+
+        Messages may be as wide as the state where a chip has none with values, and graded ones are hypothetical.
+        """
+        for name, quantity in self._widths_of_integers().items():
+            bits = getattr(form, name)
+            if quantity.value is not None and bits > quantity.value:
+                problem = f"of the format is {bits}, and {self.title} ({self.name}) has {quantity.amount}"
+                raise MappingError(name, problem, "use chip.fixed_format()")
+
+    def _widths_of_integers(self) -> dict[str, Quantity]:
+        w = self.widths
+        return {"weight_bits": w.weight, "message_bits": w.message if self.graded else w.state, "state_bits": w.state}
 
     # The description itself
 

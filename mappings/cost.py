@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dyadic_neuro.codings import Coding, Graded, Rate
 from dyadic_neuro.cost import STATIC, Component, Cost
 from dyadic_neuro.errors import OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.counts import Counter, StepCounts
 from dyadic_neuro.mappings.timing import seconds, step_s, unknown_times
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from dyadic_neuro.mappings.mapping import Mapping
 
 PIPELINE = "pipeline"
+_GRADED = Graded()
 _BATCHES = "weights wait for the end of a batch: memory for the sums beside them is not counted"
 
 
@@ -31,11 +35,14 @@ def price(
     learning: bool,
     pipelined: bool = False,
     batch: int = 1,
+    network: Graph | None = None,
+    coding: Coding = _GRADED,
 ) -> Cost:
     """Return the cost of samples that go through these steps each, or (`pipelined`) all of them together.
 
     A batch is as many samples one after the other. With `learning` weights (or sums beside them) change once for each
-    sample, since each has its own product to add; `batch` is how many samples they wait for.
+    sample, since each has its own product to add; `batch` is how many samples they wait for. Each of the steps ends with a
+    barrier: where `coding` takes several for a unit step, these are its micro-steps. `network` is what ran, if not floats.
     """
     chip, counter = mapping.chip, mapping.counter
     tiles, chips = mapping.tiles_in_use, mapping.chips_in_use
@@ -45,20 +52,21 @@ def price(
             counter.priced[counts] = (_events(chip, counter, counts), step_s(chip, counts, counter.mapped, tiles))
         found, time_s = counter.priced[counts]
         times.append(time_s)
+        repeats = 1 if pipelined else samples // counts.samples
         for name, count in found.items():
-            events[name] += count
+            events[name] += count * repeats
     learned = counter.learning if learning else np.zeros_like(counter.learning)
-    events["learning_update"] = int(learned.sum())
+    events["learning_update"] = int(learned.sum()) * samples
     barrier = float(chip.barrier_s(tiles) or 0.0)
     learning_s = float(learned.max(initial=0)) * seconds(chip, "learning_update") + barrier if learning else 0.0
-    repeats = {name: 1 if pipelined and name != "learning_update" else samples for name in events}
-    parts = components(chip, {name: count * repeats[name] for name, count in events.items()})
+    parts = components(chip, events)
     powered_s = chips * (sum(times) * (1 if pipelined else samples) + learning_s * samples)
     if powered_s:
         parts.append(Component(STATIC, powered_s, chip.power.static))
     absent = _missing_times(chip, tiles, events)
     summed = (_BATCHES,) if learning and batch > 1 else ()
-    return Cost(chip.name, (*assumptions(mapping), *summed), samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
+    assumed = (*assumptions(mapping, network, coding), *summed)
+    return Cost(chip.name, assumed, samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
 
 
 def components(chip: Chip, events: Mapped[str, float]) -> list[Component]:
@@ -90,9 +98,11 @@ def sample_steps(mapping: Mapping, schedule: str) -> list[StepCounts]:
     return [mapping.counter.scheduled(timing, t) for t in range(1, mapping.network.relaxation_steps + 1)]
 
 
-def assumptions(mapping: Mapping) -> tuple[str, ...]:
-    """Return what every number of this mapping takes for granted."""
+def assumptions(mapping: Mapping, network: Graph | None = None, coding: Coding = _GRADED) -> tuple[str, ...]:
+    """Return what every number of this mapping takes for granted, with floats, or with the integers of `network` on it."""
     chip, demand = mapping.chip, mapping.demand
+    if isinstance(network, FixedNetwork):
+        return _of_integers(chip, network, coding)
     bits = [f"weights {chip.widths.weight.value} bit", f"messages {demand.message_bits} bit"]
     bits += [f"{name} {demand.width(name)} bit" for name in ("state", *(("accumulator",) if mapping.pipeline else ()))]
     guessed = [name for name in ("state", "message", "accumulator") if not getattr(chip.widths, name).known]
@@ -100,6 +110,21 @@ def assumptions(mapping: Mapping) -> tuple[str, ...]:
     widths = (f"widths not published, and taken as {demand.width(guessed[0])} bit: {', '.join(guessed)}",) if guessed else ()
     emulated = f"float emulation: computed in {np.dtype(mapping.network.dtype)}, costed at {', '.join(bits)}"
     return (*chip.hypotheses, emulated, *widths)
+
+
+def _of_integers(chip: Chip, network: FixedNetwork, coding: Coding) -> tuple[str, ...]:
+    """Return what the numbers of a run take for granted that computes what the chip would."""
+    form, widest, wire = network.format, max(network.message_bits.values()), coding.wire_bits(network.format.message_bits)
+    widths = f"weights {form.weight_bits} bit, messages {form.message_bits} bit, states {form.state_bits} bit"
+    found = [*(chip.hypotheses if wire > 1 else ()), f"fixed point: {widths}"]
+    if widest > form.message_bits:
+        found.append(f"partial sums travel whole, in messages of up to {widest} bit")
+    if coding.name != _GRADED.name:
+        found.append(f"coding {coding.name}: {coding.micro_steps} micro-steps a step, each with a barrier; {wire} bit a message")
+        found.append("memory for what senders and receivers of the coding hold is counted where weights learn only")
+    if coding.name == Rate.name:
+        found.append("a sign is an axon of its own: axons are counted once for both")
+    return tuple(found)
 
 
 _EVENTS = (
@@ -119,7 +144,7 @@ _EVENTS = (
 def _events(chip: Chip, counter: Counter, counts: StepCounts) -> dict[str, int]:
     horizontal, vertical = counts.links.hops
     return {
-        "neuron_access": int(counter.mapped.sum()),
+        "neuron_access": int(counter.mapped.sum()) * counts.samples,
         "neuron_update": int(counts.updated.sum()),
         "neuron_fire": int(counts.fired.sum()),
         "synaptic_operation": int(counts.synaptic_events.sum()),

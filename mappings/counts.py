@@ -23,12 +23,20 @@ Signal = tuple[str, str]
 """A population and a kind: its rates, or its sensitivities."""
 
 
+COUNTED = ("updated", "fired", "messages_out", "messages_in", "synaptic_events")
+"""What cores count, by the names of their counters."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepCounts:
-    """The events of one step and one sample: (cores,) in the order of `mapping.cores`, and the loads of all links.
+    """The events of one step: (cores,) in the order of `mapping.cores`, and the loads of all links.
 
     `updated` neurons took a new state, `fired` ones sent; a message goes to one core; a synaptic event is a synapse that
     a message met.
+
+    They are those of one sample, where all are alike. Where the data decide what is sent, they are those of `samples` together,
+    in which the slowest cores or links were busy for `busy_s` seconds, sample after sample. (For each sample by itself, arrays
+    have an axis of samples before that of cores.)
     """
 
     updated: Array
@@ -37,12 +45,24 @@ class StepCounts:
     messages_in: Array
     synaptic_events: Array
     links: Links
+    samples: int = 1
+    busy_s: float | None = None
 
     def same_as(self, other: StepCounts) -> bool:
         """Whether all counts are equal."""
-        names = ("updated", "fired", "messages_out", "messages_in", "synaptic_events")
-        cores = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        cores = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COUNTED)
         return cores and np.array_equal(self.links.flat(), other.links.flat())
+
+    def together(self, busy_s: float) -> StepCounts:
+        """Return the counts of these samples as those of all of them, which took so long."""
+        sums = {name: getattr(self, name).sum(axis=0) for name in COUNTED}
+        return StepCounts(**sums, links=self.links.summed(), samples=len(self.updated), busy_s=busy_s)
+
+    def __add__(self, other: StepCounts) -> StepCounts:
+        """Return the counts of these samples and of others, in a step of the same place."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in COUNTED}
+        busy_s = None if self.busy_s is None or other.busy_s is None else self.busy_s + other.busy_s
+        return StepCounts(**sums, links=self.links + other.links, samples=self.samples + other.samples, busy_s=busy_s)
 
 
 class Counter:

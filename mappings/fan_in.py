@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.dynamics import feedback_copies
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.mappings.copies import RATE, SENSITIVITY
 from dyadic_neuro.mappings.demand import CORE_MEMORY, INPUT_AXONS, SYNAPTIC_MEMORY, Demand, limit_of
 from dyadic_neuro.mappings.partition import Excess, Partition
@@ -54,11 +55,12 @@ class Division:
         return self.network is not self.original
 
     def apply(self, parameters: Mapping[str, Array]) -> dict[str, Array]:
-        """Return parameters of `network` that compute what these parameters of `original` do."""
+        """Return parameters of `network` that compute what these parameters of `original` do, floats or integers."""
         found = {}
+        integers = all(np.asarray(values).dtype.kind in "iu" for values in parameters.values())
         for p in self.network.projections:
-            piece = self.pieces.get(p.name)
-            found[p.name] = np.ones(p.weights.shape) if piece is None else parameters[piece.original][_where(p, piece)]
+            piece, one = self.pieces.get(p.name), np.int64(1) if integers else 1.0
+            found[p.name] = np.full(p.weights.shape, one) if piece is None else parameters[piece.original][_where(p, piece)]
         return found | {key: value for key, value in parameters.items() if key.endswith(".bias")}
 
     def restore(self, parameters: Mapping[str, ArrayLike]) -> dict[str, Array]:
@@ -77,7 +79,7 @@ class Division:
                 whole[_where(projection, piece)] = part
         return found
 
-    def apply_feedback(self, running: Network, feedback: Mapping[str, Projection]) -> dict[str, Projection]:
+    def apply_feedback(self, running: Graph, feedback: Mapping[str, Projection]) -> dict[str, Projection]:
         """Return the W^T copies of the network `running`, which has the structure of `network`, by those of the original."""
         if not self.divided:
             return dict(feedback)

@@ -104,16 +104,28 @@ class Links:
 
     @classmethod
     def from_flat(cls, chip: Chip, loads: Array) -> Links:
-        """Return the links whose `flat` is this array."""
+        """Return the links whose `flat` is this array; axes before the last one are kept."""
         parts, first = [], 0
         for empty in (none := cls.none(chip)).east, none.west, none.north, none.south:
-            parts.append(loads[first : first + empty.size].reshape(empty.shape))
+            parts.append(loads[..., first : first + empty.size].reshape(*loads.shape[:-1], *empty.shape))
             first += empty.size
         return cls(*parts)
 
     def flat(self) -> Array:
         """Return all loads in one array: east, west, north, south, each row by row."""
-        return np.concatenate([part.ravel() for part in (self.east, self.west, self.north, self.south)])
+        return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in self._parts], axis=-1)
+
+    def summed(self) -> Links:
+        """Return the loads summed up over the first axis, that of samples."""
+        return Links(*(part.sum(axis=0) for part in self._parts))
+
+    def __add__(self, other: Links) -> Links:
+        """Return the loads of both."""
+        return Links(*(a + b for a, b in zip(self._parts, other._parts, strict=True)))
+
+    @property
+    def _parts(self) -> tuple[Array, Array, Array, Array]:
+        return self.east, self.west, self.north, self.south
 
     def busiest(self) -> tuple[int, str]:
         """Return the largest load, and the link: "east from (x, y)" in tiles."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.errors import CapacityError, FileError, MappingError, OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.fixed_point.network import Piece
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.mappings import fan_in, files, verify
 from dyadic_neuro.mappings.chip import Chip
 from dyadic_neuro.mappings.copies import KINDS, RATE, copies
@@ -33,6 +36,8 @@ from dyadic_neuro.mappings.traffic import Flow
 from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 
+AnyNetwork = TypeVar("AnyNetwork", bound=Graph)
+
 OBJECTIVES = ("cores", "latency")
 _WORTH_CHIPS = 0.7  # "latency" takes more chips than it has to where that makes the slowest core so much faster
 
@@ -48,7 +53,7 @@ class Departure:
 
 @dataclass(frozen=True, eq=False)
 class Mapping:
-    """A network on a chip. It belongs to the network's structure, not to its weights.
+    """A network on a chip. It belongs to the structure of the network (a FixedNetwork has that of its float network).
 
     `network` is the specification of what runs on the chip, `division` the way to it from the user's network (another
     one where a fan-in had to be divided). `slices` says what lies on which core, `synapses` what each slice stores,
@@ -131,23 +136,30 @@ class Mapping:
             for resource in RESOURCES
         }
 
-    def apply(self, network: Network) -> Network:
-        """Return the network that runs on the chip, with the weights of `network`. Raises MappingError for another structure."""
+    def apply(self, network: AnyNetwork) -> AnyNetwork:
+        """Return the network that runs on the chip, with the weights of `network`. Raises MappingError as `check`."""
         self.check(network)
         if not self.division.divided:
             return network
-        network.need_weights()
-        return self.network.with_parameters(self.division.apply(network.parameters))
+        if isinstance(network, FixedNetwork):
+            numbers = {p.name: i for i, p in enumerate(self.division.original.projections)}
+            pieces = {name: Piece(numbers[p.original], p.row, p.column) for name, p in self.division.pieces.items()}
+            return cast(AnyNetwork, network.divided(self.network, self.division.apply(network.parameters), pieces))
+        network.described().need_weights()
+        return cast(AnyNetwork, self.network.with_parameters(self.division.apply(network.parameters)))
 
     def restore(self, parameters: dict[str, ArrayLike]) -> dict[str, Array]:
         """Return parameters or gradients of the network on the chip by the keys of the user's network."""
         return self.division.restore(parameters)
 
-    def check(self, network: Network) -> None:
-        """Raise MappingError if the network is of another structure than the one that was mapped."""
-        if network.fingerprint != self.fingerprint:
-            problem = f"is for a network of structure {self.fingerprint}, not {network.fingerprint} ({network!r})"
+    def check(self, network: Graph) -> None:
+        """Raise MappingError if the network is of another structure than the one that was mapped, or wider than the chip."""
+        structure = network.described().fingerprint
+        if structure != self.fingerprint:
+            problem = f"is for a network of structure {self.fingerprint}, not {structure} ({network!r})"
             raise MappingError("mapping", problem, "map this network: map_network(network, chip)")
+        if isinstance(network, FixedNetwork):
+            self.chip.check_format(network.format)
 
     def cost(self, schedule: str = "free", *, learning: bool | None = None) -> Cost:
         """Return what one sample takes: 2D steps and (`learning`) the change of the weights. Raises CycleError, OptionError.
@@ -200,7 +212,7 @@ class Mapping:
 
 
 def map_network(
-    network: Network,
+    network: Graph,
     chip: Chip | str,
     *,
     objective: str = "cores",
@@ -209,7 +221,7 @@ def map_network(
     split_fan_in: bool = True,
     seed: int = 0,
 ) -> Mapping:
-    """Return a mapping of the network (or of a specification without weights) onto a chip, or onto a system of chips.
+    """Return a mapping of the network (of floats or integers, or a specification) onto a chip, or onto a system of chips.
 
     Populations are cut into slices of dyads, each on a core of its own; only where there are fewer cores than slices do
     several share one. `objective` "cores" cuts as little as the limits allow, "latency" as much as makes a sample faster
@@ -217,9 +229,10 @@ def map_network(
     `pipeline` that of a new sample every step. With `split_fan_in` a neuron whose fan-in no core can hold gets partial sums
     (exact; the depth grows). The same `seed` gives the same mapping.
 
-    Raises CapacityError for what does not fit, OptionError, UnknownNameError and FileError (chip), CycleError (pipeline).
+    Raises CapacityError for what does not fit, MappingError for integers wider than the chip's, OptionError, UnknownNameError
+    and FileError (chip), CycleError (pipeline).
     """
-    if not isinstance(network, Network):
+    if not isinstance(network, (Network, FixedNetwork)):
         raise OptionError("network", f"{type(network).__name__} is not a Network", "build one, or Network.specification(...)")
     if not isinstance(chip, Chip):
         chip = Chip.load(chip)
@@ -230,7 +243,9 @@ def map_network(
     for name, value in (("learning", learning), ("pipeline", pipeline), ("split_fan_in", split_fan_in)):
         if not isinstance(value, bool):
             raise OptionError(name, f"{value!r} is neither True nor False", "use one of them")
-    structure = network.structure()
+    if isinstance(network, FixedNetwork):
+        chip.check_format(network.format)
+    structure = network.described().structure()
     if pipeline:
         _ = structure.depth  # raises CycleError
     demand = Demand(structure, chip, learning, pipeline)

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.dynamics import State, bias_gradient, feedback_copies
+from dyadic_neuro.dynamics import State, feedback_copies
+from dyadic_neuro.errors import OptionError
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.mappings.copies import KINDS, RATE, SENSITIVITY, Copy, copies
-from dyadic_neuro.mappings.cores import Core, Machine, Part
+from dyadic_neuro.mappings.cores import Core, Part
 from dyadic_neuro.mappings.counts import Signal, StepCounts
+from dyadic_neuro.mappings.machine import Machine
 from dyadic_neuro.mappings.mapping import Mapping
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
@@ -107,9 +110,9 @@ class Stage(Core):
                 continue
             if (part.name, SENSITIVITY) in updating:
                 self._sum_up(part, part.sensitivity)
-            rate = part.activation.rate(part.potential)
-            self.own[id(part)][0].push(part.activation.derivative(part.potential, rate))
-            self.own[id(part)][1].push(rate)
+            part.show()
+            self.own[id(part)][0].push(part.rules.derivative(part.potential, part.rate))
+            self.own[id(part)][1].push(part.rate)
 
     def arrived(self, projection: str, kind: str, copy: Projection) -> Array:
         """Return what drives the neurons of a copy in this step: it may have waited for longer ways."""
@@ -135,36 +138,39 @@ class Stage(Core):
                 own = self.own[id(part)][1][self._delays.own(part.name)]
                 self._add((name, SENSITIVITY, part.start), weights.outer(own, self.arrived(name, SENSITIVITY, weights)))
         if part.bias is not None:
-            self._add((f"{part.name}.bias", RATE, part.start), bias_gradient(sensitivity))
+            self._add((f"{part.name}.bias", RATE, part.start), part.rules.bias_gradient(sensitivity))
 
     def _add(self, key: tuple[str, str, int], product: Array) -> None:
         self.sums[key] = self.sums[key] + product if key in self.sums else product
 
 
 class Pipeline(Machine):
-    """A machine into which a new sample goes every step. Raises CycleError."""
+    """A machine into which a new sample goes every step. Raises CycleError, and OptionError for a network of integers."""
 
-    def __init__(self, mapping: Mapping, network: Network) -> None:
+    def __init__(self, mapping: Mapping, network: Graph) -> None:
+        if not isinstance(network, Network):
+            raise OptionError("network", f"{network!r} has integers, and a pipeline floats", "use network.real(), or relax")
+        self._floats = network
         super().__init__(mapping, network, feedback_copies(network), State.zero(network, 1), 1)
         self._delays = Delays(network)
         for stage in self.cores.values():
             stage.prepare()  # type: ignore[attr-defined]
 
-    @staticmethod
-    def core(number: int, network: Network) -> Core:
+    def core(self, number: int) -> Core:
         """Return an empty core with lines."""
-        return Stage(number, network)
+        return Stage(number, self._floats)
 
     def run(self, inputs: Array, targets: Array) -> tuple[list[StepCounts], Array]:
         """Send all samples through. Return the counts of every step, and the readout's potentials (samples, n_output)."""
-        counts, shown, readout = [], [], self._network.output
+        counts: list[StepCounts] = []
+        shown, readout = [], self._network.output
         for t in range(1, len(inputs) + self._network.relaxation_steps):
             sample = min(t - 1, len(inputs) - 1)
             self.clamp(inputs[sample : sample + 1], targets[sample : sample + 1])
             sending, updating = self._flying(t - 1, len(inputs)), self._flying(t, len(inputs))
             shown_now = {signal for signal in sending if signal[0] == self._network.input}  # an input is new when it is shown
             computed = {signal for signal in updating if signal[0] != self._network.input}
-            counts.append(self.step(sending, frozenset(shown_now | computed), 1.0))
+            counts += self.step(sending, frozenset(shown_now | computed), 1.0)
             if 0 <= self._delays.sample((readout, RATE), t) < len(inputs):
                 shown.append(self.states()[0][readout][0])
         return counts, np.stack(shown)

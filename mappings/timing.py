@@ -35,20 +35,26 @@ def receiving_s(chip: Chip, messages: Array, synaptic_events: Array) -> Array:
     return np.asarray(messages * seconds(chip, "message_in") + synaptic_events * seconds(chip, "synaptic_operation"))
 
 
-def step_s(chip: Chip, counts: StepCounts, mapped: Array, tiles: int) -> float:
-    """Return how long a step takes: what its slowest core or link does, and the barrier.
+def busy_s(chip: Chip, counts: StepCounts, mapped: Array) -> Array:
+    """Return how long the slowest core or link of a step is busy, in s; (samples,) where the counts are those of each sample.
 
     The law of SANA-FE's simple model (Boyle et al. 2025, TCAD 44(8)) and of Timcheck et al. 2026 (arXiv 2601.10035,
     equation 1): the largest of the times, not their sum. Sending and receiving overlap.
     """
     c = counts
     busy = [
-        float(generation_s(chip, mapped, c.updated, c.fired, c.messages_out).max(initial=0.0)),
-        float(receiving_s(chip, c.messages_in, c.synaptic_events).max(initial=0.0)),
-        int(c.links.flat().max(initial=0)) * seconds(chip, "link_message"),
-        int(c.links.crossing(chip).flat().max(initial=0)) * seconds(chip, "chip_link_message"),
+        generation_s(chip, mapped, c.updated, c.fired, c.messages_out).max(axis=-1, initial=0.0),
+        receiving_s(chip, c.messages_in, c.synaptic_events).max(axis=-1, initial=0.0),
+        c.links.flat().max(axis=-1, initial=0) * seconds(chip, "link_message"),
+        c.links.crossing(chip).flat().max(axis=-1, initial=0) * seconds(chip, "chip_link_message"),
     ]
-    return max(busy) + float(chip.barrier_s(tiles) or 0.0)
+    return np.asarray(np.max(busy, axis=0))
+
+
+def step_s(chip: Chip, counts: StepCounts, mapped: Array, tiles: int) -> float:
+    """Return how long a step takes, in s: its slowest core or link, and the barrier. The mean, where samples differ."""
+    busy = float(busy_s(chip, counts, mapped)) if counts.busy_s is None else counts.busy_s / counts.samples
+    return busy + float(chip.barrier_s(tiles) or 0.0)
 
 
 def time_of_slice(partition: Partition, population: str, neurons: int, fan_out: int) -> float:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dyadic_neuro.activations import Activation
+from dyadic_neuro.arithmetic import Rules
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.losses import Loss
-from dyadic_neuro.messages import Link
+from dyadic_neuro.messages import Link, Signal
 from dyadic_neuro.processes.slices import (
     FEEDBACK,
     POTENTIAL,
     SENSITIVITY,
+    Axons,
     Clock,
     Contents,
     Plan,
     Samples,
+    Widths,
     parameters_of,
+    saturations_of,
 )
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Timing
@@ -45,7 +48,7 @@ class InputPart:
     population: str
     start: int
     samples: Samples
-    timing: Timing
+    sending: Axons
     links: tuple[Link, ...]
 
     @property
@@ -59,13 +62,13 @@ class Part:
     """Dyads of a population from `start` on: their states (batch, n), their bias, and their rows of the weights.
 
     `incoming` are the forward copies and `feedback` the W^T copies, by the names of their projections, that end on these
-    neurons (Projection.onto). `potentials` and `sensitivities` say when the states are updated and sent, `shows` whether
-    any projection leaves the population.
+    neurons (Projection.onto). `potentials` and `sensitivities` say when the states are updated; `sending` has the axons of
+    what it sends, by kind.
     """
 
     population: str
     start: int
-    activation: Activation
+    rules: Rules
     potential: Array
     sensitivity: Array
     bias: Array | None
@@ -73,7 +76,7 @@ class Part:
     feedback: tuple[tuple[str, Projection], ...]
     potentials: Timing
     sensitivities: Timing
-    shows: bool
+    sending: Mapping[str, Axons]
     links: tuple[Link, ...]
 
     @property
@@ -96,8 +99,8 @@ class Readout:
 class CoreSlice:
     """A core: its parts, and what it sends to other cores, keeps for itself and receives from others.
 
-    `axons` gives for each (population, kind) that the core has synapses for the neurons of that population. Without a
-    `learning_rate` it only reads gradients off.
+    `axons` are those of each population and kind that the core has synapses for. Without a `learning_rate` it only reads
+    gradients off.
     """
 
     number: int
@@ -105,13 +108,14 @@ class CoreSlice:
     inputs: tuple[InputPart, ...]
     parts: tuple[Part, ...]
     readout: Readout | None
-    axons: tuple[tuple[tuple[str, str], int], ...]
+    axons: Mapping[Signal, Axons]
     sends: tuple[Way, ...]
     keeps: tuple[Way, ...]
     receives: tuple[Way, ...]
     alpha: float
     learning_rate: float | None
     weight_decay: float
+    widths: Widths
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -121,13 +125,14 @@ class CoreSlice:
 
     @property
     def contents(self) -> Contents:
-        """Keys and shapes of what it reports: gradients, or (learning) all its weights, biases and W^T copies."""
+        """Keys and shapes of what it reports: gradients, or (learning) all its weights, biases and W^T copies; saturations."""
         found: Contents = []
         for part in self.parts:
             learning = self.learning_rate is not None
             found += parameters_of(part.population, part.start, part.incoming, part.bias, learning=learning)
             if learning:
                 found += [((FEEDBACK, name, part.start), copy.weights.shape) for name, copy in part.feedback]
+            found.append(saturations_of(part.population, part.start))
         return found
 
     @property

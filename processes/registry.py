@@ -37,7 +37,7 @@ class Registry(Mapping[LocalProcess, type[LocalModel]]):
 
     def __getitem__(self, process: Any) -> type[LocalModel]:  # noqa: ANN401  (Lava asks for anything)
         base = MODELS[type(process)]
-        return type(base.__name__, (base,), dict(process.port_types))
+        return type(base.__name__, (base,), {"tags": process.tags, **process.port_types})
 
     def __contains__(self, process: object) -> bool:
         """Whether the process is one of ours."""

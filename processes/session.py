@@ -53,7 +53,7 @@ class GuardedSession:
         self._family = _Family()
         self._finalizer = weakref.finalize(self, self._family.end)  # a forgotten close, or the end of the program
         self._claimed = threading.Lock()
-        self._steps = 0
+        self._steps, self._micro_steps = 0, 1
         self._names: dict[int, str] = {}
         self.pids: list[int] = []
 
@@ -82,7 +82,7 @@ class GuardedSession:
             raise OptionError(
                 "network", f"a function of your own cannot be sent to another process ({error})", "keep locks and files out of it"
             ) from error
-        self._steps = 0
+        self._steps, self._micro_steps = 0, plan.clock.micro_steps
         for kind, _, answer in self._serve("build", content):
             if kind == "build":
                 self.pids = answer
@@ -90,7 +90,7 @@ class GuardedSession:
     def run(self, steps: int) -> Iterator[tuple[str, int, Any]]:
         """Run that many steps, the last of which reports; yield what the recorder receives as (kind, step, content)."""
         self._steps += steps
-        yield from self._serve("run", steps)
+        yield from self._serve("run", steps * self._micro_steps)
 
     def stop(self) -> None:
         """End the processes of the circuit; the session stays open for another one."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
-from dyadic_neuro.activations import Activation
+from dyadic_neuro.arithmetic import Rules
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.codings import Coding
+from dyadic_neuro.fixed_point.rules import SATURATIONS
 from dyadic_neuro.losses import Loss
 from dyadic_neuro.messages import Link
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.schedule import Timing
 
-PARAMETER, FEEDBACK, POTENTIAL, SENSITIVITY = "parameter", "feedback", "potential", "sensitivity"
+PARAMETER, FEEDBACK, POTENTIAL, SENSITIVITY, SATURATED = "parameter", "feedback", "potential", "sensitivity", "saturated"
 
 Key = tuple[str, str, int]
 """What an array is (PARAMETER with gradients for one, FEEDBACK for a W^T copy ...), its name, and its first neuron."""
+
+Widths = Mapping[str, int]
+"""The bits that what each out-port sends may have, by the name of the port; empty in floats."""
 
 Contents = list[tuple[Key, tuple[int, ...]]]
 """Keys and shapes of the arrays that a process sends in one message."""
@@ -30,13 +35,24 @@ class Clock:
 
     A window of `window` steps holds one batch; in its last step the weights read their factors. Every `report` steps the
     processes send out what they hold. `by_step`: they send their state in every step, else (`final_state`) when they
-    report.
+    report. A step takes `micro_steps` timesteps of Lava, in each of which messages tell a part of what they say; states
+    change in the last of them.
     """
 
     window: int
     report: int
     by_step: bool
     final_state: bool
+    micro_steps: int = 1
+
+    def at(self, timestep: int) -> tuple[int, int]:
+        """Return the step (the first is 1) that a timestep of Lava belongs to, and its micro-step (the first is 0)."""
+        step, micro = divmod(timestep - 1, self.micro_steps)
+        return step + 1, micro
+
+    def ends_step(self, micro: int) -> bool:
+        """Whether this is the last micro-step."""
+        return micro == self.micro_steps - 1
 
     def ends_window(self, step: int) -> bool:
         """Whether this is the last step of a window; the first step is 1."""
@@ -74,35 +90,69 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
+class Axons:
+    """How the rates, or the sensitivities, of some neurons travel: what both ends are given.
+
+    `timing` says in which steps they are sent, `told` (batch, n) what receivers hold before the first step. `bits` is the width
+    of a message (0 in floats, which have no coding but graded). `number` is that of the signal, `first` that of the first
+    neuron: they key the noise of the coding.
+    """
+
+    coding: Coding
+    bits: int
+    number: int
+    first: int
+    told: Array
+    timing: Timing
+
+    @property
+    def wire_bits(self) -> int:
+        """The bits that a message has on the wire."""
+        return self.coding.wire_bits(self.bits)
+
+    def of(self, start: int, stop: int) -> Axons:
+        """Return those of the neurons `start` .. `stop` - 1."""
+        return replace(self, first=self.first + start, told=self.told[:, start:stop])
+
+
+@dataclass(frozen=True, eq=False)
 class InputSlice:
     """The input population: shows the clamped samples."""
 
     population: str
     samples: Samples
-    timing: Timing
+    sending: Axons
     links: tuple[Link, ...]
+    widths: Widths
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardSlice:
     """A forward population: its potential (batch, n), bias, and the forward copies of the weights that feed it.
 
-    `learning_rate` is None when it only reads gradients off. `partner` says whether its sensitivity partner needs
-    phi'(u), `learning_rate` set whether it needs r too.
+    `arriving` are the axons of each of these copies, `sending` its own, if any projection leaves it. `learning_rate` is None
+    when it only reads gradients off.
     """
 
     population: str
-    activation: Activation
+    rules: Rules
     potential: Array
     bias: Array | None
     incoming: tuple[Projection, ...]
+    arriving: tuple[Axons, ...]
+    sending: Axons | None
     timing: Timing
     alpha: float
     learning_rate: float | None
     weight_decay: float
-    partner: bool
     readout: bool
     links: tuple[Link, ...]
+    widths: Widths
+
+    @property
+    def partner(self) -> bool:
+        """Whether its sensitivity partner needs phi'(u), and when learning what is heard of r."""
+        return self.sending is not None
 
     @property
     def learns(self) -> bool:
@@ -111,30 +161,39 @@ class ForwardSlice:
 
     @property
     def contents(self) -> Contents:
-        """Keys and shapes of what it reports: gradients, or (learning) all its weights and its bias."""
-        return parameters_of(self.population, 0, self.incoming, self.bias, learning=self.learning_rate is not None)
+        """Keys and shapes of what it reports: gradients, or (learning) all its weights and its bias; and saturations."""
+        held = parameters_of(self.population, 0, self.incoming, self.bias, learning=self.learning_rate is not None)
+        return [*held, saturations_of(self.population, 0)]
 
 
 @dataclass(frozen=True, eq=False)
 class SensitivitySlice:
-    """A sensitivity population: its sensitivity (batch, n) and its own W^T copies, by the names of their projections."""
+    """A sensitivity population: its sensitivity (batch, n) and its own W^T copies, by the names of their projections.
+
+    `arriving` are the axons of each of these copies, `sending` its own, if any other population listens.
+    """
 
     population: str
+    rules: Rules
     sensitivity: Array
     feedback: tuple[tuple[str, Projection], ...]
+    arriving: tuple[Axons, ...]
+    sending: Axons | None
     timing: Timing
     alpha: float
     learning_rate: float | None
     weight_decay: float
-    sends: bool
     hands_over: bool
     readout: bool
     links: tuple[Link, ...]
+    widths: Widths
 
     @property
     def contents(self) -> Contents:
-        """Keys and shapes of what it reports: (learning) its W^T copies."""
-        return [] if self.learning_rate is None else [((FEEDBACK, name, 0), copy.weights.shape) for name, copy in self.feedback]
+        """Keys and shapes of what it reports: (learning) its W^T copies; and saturations."""
+        learning = self.learning_rate is not None
+        copies: Contents = [((FEEDBACK, name, 0), copy.weights.shape) for name, copy in self.feedback if learning]
+        return [*copies, saturations_of(self.population, 0)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +206,7 @@ class LossSlice:
     timing: Timing
     learning: bool
     links: tuple[Link, ...]
+    widths: Widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +244,11 @@ def parameters_of(population: str, start: int, incoming: Sequence[Projection], b
     return held if bias is None else [*held, ((PARAMETER, f"{population}.bias", start), bias.shape)]
 
 
+def saturations_of(population: str, start: int) -> tuple[Key, tuple[int, ...]]:
+    """Return key and shape of what neurons from `start` on report of their saturations."""
+    return (SATURATED, population, start), (len(SATURATIONS),)
+
+
 def beside(contents: Contents) -> tuple[int, int]:
     """Return the shape of arrays (batch, n) that are put side by side."""
     return contents[0][1][0], sum(shape[1] for _, shape in contents)
@@ -200,7 +265,7 @@ def pack(arrays: Sequence[Array], counts: Array) -> Array:
 
 
 def unpack(vector: Array, clock: Clock, links: Sequence[Link], contents: Contents, dtype: str) -> tuple[dict[Key, Array], Array]:
-    """Return the contents by key and the counts (rows, links) of a packed report."""
+    """Return the contents by key, as `dtype`, and the counts (rows, links) of a packed report."""
     found: dict[Key, Array] = {}
     at = 0
     for key, shape in contents:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.codings import Coding, Graded
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import MissingExtraError, OptionError, SessionClosedError, UnknownNameError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.messages import MessageLedger
 from dyadic_neuro.network import Network
 from dyadic_neuro.projection import Projection
@@ -21,6 +24,7 @@ from dyadic_neuro.trace import Trace
 
 GROUP = "dyadic_neuro.backends"
 _Local = TypeVar("_Local", bound="LocalSession")
+_GRADED = Graded()
 _PARTS = ("name", "alpha", "tolerance", "unsupported", "missing", "open")
 
 
@@ -29,7 +33,8 @@ class Relaxation:
     """A checked order to relax: what `relax` hands to a session.
 
     `inputs` (batch, n_input), `targets` (batch, n_output) rows, `feedback` the W^T copy of every projection that has one,
-    `by_step` whether every step is recorded or the last one only.
+    `by_step` whether every step is recorded or the last one only. Of a network of integers all of them are integers, and
+    `coding` says how messages are sent.
     """
 
     inputs: Array
@@ -40,6 +45,7 @@ class Relaxation:
     initial: State
     feedback: Mapping[str, Projection]
     by_step: bool
+    coding: Coding = _GRADED
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +56,7 @@ class Learning:
     holds the samples that each window is given, and `window` the steps it is held for; weights change in the last of them.
     `feedback` holds the W^T copies to start from, `alpha` is dt / tau. With a `weight_decay` every copy of a plastic weight
     shrinks by the factor 1 - learning_rate * weight_decay in each update; where plasticity is continuous, that is spread over
-    the steps of a batch.
+    the steps of a batch. Of a network of integers all are integers, and `coding` says how messages are sent.
     """
 
     inputs: Array
@@ -62,6 +68,7 @@ class Learning:
     alpha: float
     window: int
     weight_decay: float = 0.0
+    coding: Coding = _GRADED
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +77,8 @@ class Epoch:
 
     `parameters` are the forward copies and the biases, `feedback` the W^T copies by projection name, `losses` that of each
     window before its update, `correct` the samples classified right then, `messages` the totals of the epoch. `cost` is
-    what the epoch cost on the chip that the backend simulates, if any.
+    what the epoch cost on the chip that the backend simulates, if any. `saturations` say what left the range of its integers
+    in the epoch, and how often, by "<population> <what>".
     """
 
     parameters: Mapping[str, Array]
@@ -79,6 +87,7 @@ class Epoch:
     correct: int
     messages: MessageLedger
     cost: Cost | None = None
+    saturations: Mapping[str, int] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -134,7 +143,8 @@ class Backend(Protocol):
 
     `runs_on` (a str) says what really runs, with its version: a simulator, an emulator, or which processor. A backend that
     approximates promises by `cosine` (in (0, 1)) how closely its gradients point along backpropagation's, at the least. One
-    whose step takes another time than alpha tau, as a lowpass does, has that as `dt_over_tau`.
+    whose step takes another time than alpha tau, as a lowpass does, has that as `dt_over_tau`. One that runs networks of
+    integers (a FixedNetwork in place of the Network), and sends their messages by any coding, says so by `fixed_point` = True.
     """
 
     name: str
@@ -153,6 +163,23 @@ def deployed(backend: Backend, network: Network) -> Network:
     """Return the network that the backend will run, which decides on steps and states: `network` unless it says otherwise."""
     found: Network = getattr(backend, "deployed", lambda same: same)(network)
     return found
+
+
+def takes(backend: Backend, network: Graph, coding: Coding) -> Network:
+    """Return the network as what `backend.open` is declared to take.
+
+    Raises OptionError for a network of integers on a backend that has none, and for a coding of floats, which have no bits.
+    """
+    if isinstance(network, FixedNetwork):
+        if not getattr(backend, "fixed_point", False):
+            problem = f"{backend.name!r} has no fixed point"
+            raise OptionError(
+                "backend", problem, "use reference, chip or lava, or network.real(), which holds the same in floats"
+            )
+    elif not isinstance(coding, Graded):
+        problem = f"{coding.name!r} sends the bits of integers, and this network has floats"
+        raise OptionError("coding", problem, "quantize(network), or use the coding 'graded'")
+    return cast(Network, network)
 
 
 def runs_on(backend: Backend) -> str:

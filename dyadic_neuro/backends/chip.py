@@ -14,16 +14,22 @@ from dyadic_neuro.backends.reference import Reference
 from dyadic_neuro.cost import Cost
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.graph import Graph
 from dyadic_neuro.mappings.chip import Chip
-from dyadic_neuro.mappings.cores import Delivery, Machine
+from dyadic_neuro.mappings.coded import CodedMachine
+from dyadic_neuro.mappings.cores import Delivery
 from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.counts import StepCounts
+from dyadic_neuro.mappings.machine import Machine
 from dyadic_neuro.mappings.mapping import Mapping as Placed
 from dyadic_neuro.mappings.mapping import map_network
 from dyadic_neuro.mappings.pipeline import Pipeline
 from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
 from dyadic_neuro.trace import Stream, Trace
+
+_States = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 
 class MappedChip:
@@ -40,7 +46,7 @@ class MappedChip:
     name = "chip"
     alpha = 1.0
     tolerance = 1e-12
-    unsupported: Mapping[str, str] = {}
+    fixed_point = True
 
     def __init__(self, mapping: Placed | None = None, *, chip: Chip | str | None = None, fast: bool = False) -> None:
         if mapping is not None and not isinstance(mapping, Placed):
@@ -50,6 +56,7 @@ class MappedChip:
         if not isinstance(fast, bool):
             raise OptionError("fast", f"{fast!r} is neither True nor False", "use one of them")
         self._given, self._fast = mapping, fast
+        self.unsupported: Mapping[str, str] = {"codings": "layer by layer, nobody counts what cores send"} if fast else {}
         self._chip = chip if isinstance(chip, Chip) else Chip.load("loihi2" if chip is None else chip)
         self._made: dict[str, Placed] = {}
 
@@ -63,17 +70,18 @@ class MappedChip:
         """Return None: it needs nothing but NumPy."""
         return None
 
-    def mapping(self, network: Network) -> Placed:
+    def mapping(self, network: Graph) -> Placed:
         """Return the mapping that the network runs with.
 
-        Raises MappingError if the one given is for another structure, and whatever `map_network` raises.
+        Raises MappingError if the one given is for another structure, or integers are wider than the chip's, and whatever
+        `map_network` raises.
         """
-        if self._given is not None:
-            self._given.check(network)
-            return self._given
-        if network.fingerprint not in self._made:
-            self._made[network.fingerprint] = map_network(network, self._chip)
-        return self._made[network.fingerprint]
+        structure = network.described().fingerprint
+        if self._given is None and structure not in self._made:
+            self._made[structure] = map_network(network, self._chip)
+        found = self._made[structure] if self._given is None else self._given
+        found.check(network)
+        return found
 
     def deployed(self, network: Network) -> Network:
         """Return the network that will run: another one where a fan-in was divided. Raises as `mapping`."""
@@ -90,6 +98,9 @@ class ChipSession(LocalSession):
     After a run core by core, `counts` has the events of every step, for one sample, and `learned` the synapses and biases
     that changed on each core in the last learning phase. After a relaxation, `packets` has those of every step, also the ones
     that a core sends to itself.
+
+    Integers that are sent by a coding go through micro-steps: `counts` and `packets` are then those of every micro-step, and
+    counts those of all samples of the relaxation, or of the last epoch, together.
     """
 
     def __init__(self, network: Network, mapping: Placed, *, fast: bool) -> None:
@@ -101,7 +112,7 @@ class ChipSession(LocalSession):
 
     def relax(self, order: Relaxation) -> Trace:
         """Run the dynamics and return what happened, with its cost. Raises SessionClosedError."""
-        self.check_open()
+        self._check(order)
         order = replace(order, feedback=self._mapping.division.apply_feedback(self._running, order.feedback))
         trace = self._relax_layers(order) if self._fast else self._relax_cores(order)
         restore = self._mapping.division.restore
@@ -114,25 +125,28 @@ class ChipSession(LocalSession):
 
     def _relax_cores(self, order: Relaxation) -> Trace:
         net, steps, batch = self._running, order.steps, len(order.inputs)
-        machine = Machine(self._mapping, net, order.feedback, order.initial, batch)
+        machine = self._machine(order, order.initial, batch)
         machine.clamp(order.inputs, order.targets)
-        counts, packets, rows = [], [], [(order.initial.potentials, order.initial.sensitivities)]
+        counts: list[StepCounts] = []
+        packets: list[tuple[Delivery, ...]] = []
+        rows: list[_States] = [(order.initial.potentials, order.initial.sensitivities)]
         for t in range(1, steps + 1):
-            counts.append(machine.step(*self._mapping.counter.signals(order.schedule, t), order.alpha))
-            packets.append(machine.delivered)
+            counts += machine.step(*self._mapping.counter.signals(order.schedule, t), order.alpha)
+            packets += machine.delivered
             rows = [*rows, machine.states()] if order.by_step else [machine.states()]
         self.counts, self.packets = counts, packets
         found = [{n: np.stack([row[kind][n] for row in rows]) for n in rows[0][kind]} for kind in (0, 1)]
         parts = (order.schedule.kind, order.alpha, steps, order.inputs, order.targets, found[0], found[1], machine.gradients())
 
         def ledger() -> messages.MessageLedger:
-            return messages.expected(net, order.schedule, steps, batch, by_step=order.by_step, window=steps, learning=False)
+            found = messages.expected(net, order.schedule, steps, batch, by_step=order.by_step, window=steps, learning=False)
+            return machine.counted(found)
 
-        return Trace(net, "chip", *parts, ledger, lambda: self._price(order, counts))
+        return Trace(net, "chip", *parts, ledger, lambda: self._price(order, counts), saturations=machine.saturations())
 
     def learn(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         """Learn in the cores. Raises SessionClosedError, and OptionError if the mapping has no room for learning."""
-        self.check_open()
+        self._check(order)
         if not self._mapping.learning:
             raise OptionError("mapping", "has no room for learning", "map_network(..., learning=True)")
         schedule = Schedule.of(self._running, order.schedule.kind)
@@ -148,25 +162,35 @@ class ChipSession(LocalSession):
 
     def _learn_cores(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
         net, mapping, window, batch = self._running, self._mapping, order.window, order.order.shape[2]
-        machine = Machine(mapping, net, order.feedback, State.zero(net, batch), batch)
+        machine = self._machine(order, State.zero(net, batch), batch)
         for windows in order.order:
             self.check_open()
             losses, correct, self.counts = [], 0, []
             for samples in windows:
                 x, y = order.inputs[samples], order.targets[samples]
                 machine.clamp(x, y)
+                counts: list[StepCounts] = []
                 for t in range(1, window + 1):
                     if t == window:
                         readout = machine.states()[0][net.output]
-                    self.counts.append(machine.step(*mapping.counter.signals(order.schedule, t), order.alpha))
+                    counts += machine.step(*mapping.counter.signals(order.schedule, t), order.alpha)
+                self._add(counts)
                 self.learned = machine.learn(order.learning_rate, order.weight_decay)
                 losses.append(float(net.cost.value(readout, y).mean()))
                 correct += int((readout.argmax(axis=1) == y.argmax(axis=1)).sum())
                 on_window(losses[-1])
             steps = window * len(windows)
             ledger = messages.expected(net, order.schedule, steps, batch, by_step=False, window=window, learning=True)
-            epoch = Epoch(machine.parameters(), machine.feedback(), np.array(losses), correct, ledger)
-            yield self._restored(epoch, order, self.counts[:window])
+            epoch = Epoch(
+                machine.parameters(),
+                machine.feedback(),
+                np.array(losses),
+                correct,
+                machine.counted(ledger),
+                saturations=machine.saturations(),
+            )
+            machine.forget()
+            yield self._restored(epoch, order, self.counts[: window * order.coding.micro_steps])
 
     def stream(self, inputs: Array, targets: Array) -> Stream:
         """Send the samples through, a new one every step, core by core. Raises OptionError and SessionClosedError.
@@ -188,12 +212,42 @@ class ChipSession(LocalSession):
     def _restored(self, epoch: Epoch, order: Learning, counts: list[StepCounts]) -> Epoch:
         """Return the epoch by the keys of the user's network, with its cost."""
         division, samples = self._mapping.division, order.order[0].size
-        cost = price(self._mapping, counts, samples=samples, learning=True, batch=order.order.shape[2])
+        cost = price(
+            self._mapping,
+            counts,
+            samples=samples,
+            learning=True,
+            batch=order.order.shape[2],
+            network=self._running,
+            coding=order.coding,
+        )
         parameters, feedback = division.restore(epoch.parameters), division.restore_feedback(epoch.feedback)
         return replace(epoch, parameters=parameters, feedback=feedback, cost=cost)
+
+    def _check(self, order: Relaxation | Learning) -> None:
+        """Raise SessionClosedError, and OptionError for messages that nobody can count without cores."""
+        self.check_open()
+        if self._fast and order.coding.name != "graded":
+            problem = f"counts messages by the schedule, and with the coding {order.coding.name!r} they hang on the data"
+            raise OptionError("fast", problem, "use fast=False, or the coding 'graded'")
+
+    def _machine(self, order: Relaxation | Learning, initial: State, batch: int) -> Machine:
+        """Return the chip with the network on it."""
+        parts = (self._mapping, self._running, order.feedback, initial, batch)
+        if isinstance(self._running, FixedNetwork) and order.coding.name != "graded":
+            return CodedMachine(*parts, order.coding)
+        return Machine(*parts)
+
+    def _add(self, counts: list[StepCounts]) -> None:
+        """Take in the counts of a window: one after the other, or where they are of many samples summed up over windows."""
+        if self.counts and counts[0].busy_s is not None:
+            self.counts = [one + other for one, other in zip(self.counts, counts, strict=True)]
+        else:
+            self.counts += counts
 
     def _scheduled(self, schedule: Schedule, steps: int) -> Iterator[StepCounts]:
         return (self._mapping.counter.scheduled(schedule, t) for t in range(1, steps + 1))
 
     def _price(self, order: Relaxation, counts: Iterator[StepCounts] | list[StepCounts]) -> Cost:
-        return price(self._mapping, counts, samples=len(order.inputs), learning=False)
+        samples = len(order.inputs)
+        return price(self._mapping, counts, samples=samples, learning=False, network=self._running, coding=order.coding)

@@ -15,7 +15,7 @@ from rich.table import Table
 from dyadic_neuro import demo as main_job
 from dyadic_neuro import plotting
 from dyadic_neuro.backends.base import available
-from dyadic_neuro.cli import check, chips, compare, convert, deploy, locality, networks, spiking
+from dyadic_neuro.cli import check, chips, codings, compare, convert, deploy, locality, networks, precision, spiking
 from dyadic_neuro.cli import mapping as maps
 from dyadic_neuro.cli.shared import (
     ActivationName,
@@ -233,11 +233,13 @@ def backends(*, as_json: Json = False) -> None:
 
 
 app.command("check")(check.run)
+app.command("codings")(codings.run)
 app.command("compare")(compare.run)
 app.command("convert")(convert.run)
 app.command("deploy")(deploy.run)
 app.command("locality")(locality.run)
 app.command("map")(maps.run)
+app.command("precision")(precision.run)
 app.command("spiking")(spiking.run)
 app.add_typer(chips.app, name="chips")
 

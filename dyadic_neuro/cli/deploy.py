@@ -120,7 +120,7 @@ def _print(facts: dict[str, Any], table: Table, out: str | None) -> None:
         stdout.print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)
 
 
-def history_table(result: TrainingResult, title: str) -> Table:
+def history_table(result: TrainingResult[Network], title: str) -> Table:
     """Return the history of a training run."""
     headings = ("epoch", "loss", "accuracy while learning", "test accuracy", "messages", "s")
     table = Table(*headings, title=title, title_justify="left", box=SIMPLE_HEAD)

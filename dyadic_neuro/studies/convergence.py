@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dyadic_neuro.arrays import Array
+from dyadic_neuro.network import in_floats
 from dyadic_neuro.oracle import backprop, settled
 from dyadic_neuro.trace import Trace, relative_error
 
@@ -37,7 +38,7 @@ def convergence(trace: Trace) -> list[Row]:
     The exact values are the oracle's. A layer's gradient is that of all parameters at its population. Raises OptionError
     for a trace that was not fully recorded, CycleError for a network with a cycle.
     """
-    network = trace.network
+    network = in_floats(trace.network)
     potentials, deltas = settled(network, trace.inputs, trace.targets)
     wanted = backprop(network, trace.inputs, trace.targets)
     trace = replace(trace, restore=dict)  # layers are those of the network that ran, and so are the keys

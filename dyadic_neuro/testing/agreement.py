@@ -22,6 +22,7 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend, available, dt_over_tau, resolve, runs_on, version_of
 from dyadic_neuro.dynamics import State, gradients, rates
 from dyadic_neuro.errors import MissingExtraError, SimulatorTimeoutError, UnknownNameError
+from dyadic_neuro.network import in_floats
 from dyadic_neuro.oracle import backprop, descend
 from dyadic_neuro.relaxation import relax
 from dyadic_neuro.testing import networks, orders, problems, tolerances
@@ -290,7 +291,7 @@ def _curves(problem: Problem, trace: Trace) -> dict[str, Array]:
     In the last step that is the error of what the synapses did read, which may be an average, and before of what they would
     have read.
     """
-    net, (_, x, y) = trace.network, problem
+    net, (_, x, y) = in_floats(trace.network), problem
     wanted = follow((net, x, y), trace.steps, State.zero(net, len(x)), trace.alpha)
     right = backprop(*problem)
     twins, errors = [np.nan], [np.nan]

@@ -24,7 +24,8 @@ from dyadic_neuro.oracle import backprop, descend
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import relax
 from dyadic_neuro.schedule import Schedule
-from dyadic_neuro.testing import networks, problems, tolerances
+from dyadic_neuro.testing import integers, networks, problems, tolerances
+from dyadic_neuro.testing.finding import Finding
 from dyadic_neuro.testing.orders import order as order_of
 from dyadic_neuro.testing.orders import settled
 from dyadic_neuro.testing.tolerances import EXACT, LEARNED, SINGLE, WRONG
@@ -34,26 +35,13 @@ from dyadic_neuro.training import train
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a case measured: it holds when `measured` is at most (or, `at_least`, no less than) `limit`."""
-
-    measured: float
-    limit: float
-    at_least: bool = False
-
-    @property
-    def holds(self) -> bool:
-        """Whether the law holds."""
-        return bool(self.measured >= self.limit if self.at_least else self.measured <= self.limit)
-
-
-@dataclass(frozen=True)
 class Case:
-    """A law: `run(backend)` measures how well the backend keeps it."""
+    """A law: `run(backend)` measures how well the backend keeps it. Some are of networks of `integers`, which it may not run."""
 
     name: str
     law: str
     run: Callable[[Backend], Finding]
+    integers: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +72,8 @@ def check(backend: Backend, only: Iterable[str] | None = None) -> Iterator[Resul
 def _result(case: Case, backend: Backend) -> Result:
     if case.name in backend.unsupported:
         return Result(case.name, case.law, "unsupported", None, None, backend.unsupported[case.name], 0.0)
+    if case.integers and not (getattr(backend, "fixed_point", False) and backend.alpha == 1.0):
+        return Result(case.name, case.law, "unsupported", None, None, "runs no networks of integers in unit steps", 0.0)
     began = time.perf_counter()
     try:
         finding = case.run(backend)
@@ -377,6 +367,9 @@ CASES = (
     Case("ledger", "the ledger holds every message, at its step, and no other", _ledger),
     Case("learning", "learning equals stochastic gradient descent on the oracle's gradients", _learning),
     Case("transposes", "both copies of a weight stay transposes; bit for bit with one sample a window of 2D", _transposes),
+    Case("integers", "integers step as written, bit for bit, and end at integer backpropagation", integers.steps, integers=True),
+    Case("integer-learning", "integer weights learn as written, bit for bit, in both copies", integers.learning, integers=True),
+    Case("codings", "exact codings end at integer backpropagation, others as on the reference", integers.codings, integers=True),
     Case("direction", "gradients point along backpropagation's, as closely as the backend promises", _direction),
     Case("closing", "a session serves again and again, and after close only says that it is closed", _closing),
     Case("typed-errors", "bad orders raise their typed error before a session is opened", _typed_errors),

@@ -8,32 +8,40 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.dynamics import bias_gradient, bias_update, potential_update, sensitivity_update, weight_update
+from dyadic_neuro.messages import RATE, SENSITIVITY
+from dyadic_neuro.processes.axons import InputAxons, OutputAxons
 from dyadic_neuro.processes.core.process import Core
-from dyadic_neuro.processes.local import LocalModel, Outbox
+from dyadic_neuro.processes.local import LocalModel, Outbox, taken
 from dyadic_neuro.processes.parts import CoreSlice, InputPart, Part, Way
-
-_RATE, _SENSITIVITY = "rate", "sensitivity"
+from dyadic_neuro.projection import Projection
 
 
 class _Dyads:
     """A part at work: what changes of it, and the rate that it shows of the state at the start of the step."""
 
     def __init__(self, part: Part) -> None:
-        self.part = part
+        self.part, self.rules = part, part.rules
         self.potential, self.sensitivity, self.bias = part.potential, part.sensitivity, part.bias
         self.incoming, self.feedback = list(part.incoming), [copy for _, copy in part.feedback]
         self.start, self.stop = part.start, part.stop
+        self.sending = {kind: OutputAxons(axons) for kind, axons in part.sending.items()}
         self.show()
 
     def show(self) -> None:
         """Turn the potential into the rate."""
-        if self.part.shows:
-            self.rate = _alike(self.part.activation.rate(self.potential), self.potential)
+        if RATE in self.sending:
+            self.rate = _alike(self.rules.rate(self.potential), self.potential)
 
-    def signal(self, kind: str) -> Array:
-        """Return what it sends of this kind."""
-        return self.rate if kind == _RATE else self.sensitivity
+    def load(self, kind: str, t: int) -> int:
+        """Begin to tell what there is of this kind, and return how many messages that takes to each receiver."""
+        if kind not in self.sending:
+            return 0
+        return self.sending[kind].load(self.rate if kind == RATE else self.rules.message(self.sensitivity), t)
+
+    def handed(self) -> Array:
+        """Return what its own synapses read of s: what others have heard of it, so that all copies learn from the same."""
+        message = self.rules.message(self.sensitivity)
+        return self.sending[SENSITIVITY].handed(message) if SENSITIVITY in self.sending else message
 
 
 class _Clamped:
@@ -41,14 +49,15 @@ class _Clamped:
 
     def __init__(self, part: InputPart) -> None:
         self.part, self.start, self.stop = part, part.start, part.stop
+        self.sending = {RATE: OutputAxons(part.sending)}
 
     def clamp(self, window: int) -> None:
         """Show the batch of a window."""
         self.rate = self.part.samples.at(window)
 
-    def signal(self, kind: str) -> Array:  # noqa: ARG002  (it has rates only)
-        """Return the batch."""
-        return self.rate
+    def load(self, t: int) -> int:
+        """Begin to tell the batch, and return how many messages that takes to each receiver."""
+        return self.sending[RATE].load(self.rate, t)
 
 
 @implements(proc=Core, protocol=LoihiProtocol)
@@ -60,28 +69,29 @@ class CoreModel(LocalModel):
     window_out: Outbox
 
     def prepare(self, record: CoreSlice) -> None:
-        """Take the parts, and lay out an axon for every neuron that synapses here listen to."""
+        """Take the parts, and the axons that synapses here listen to."""
         self.record = record
         self.links = record.links
         self._columns = {link: i for i, link in enumerate(self.links)}
         self.dyads = [_Dyads(part) for part in record.parts]
         self.inputs = [_Clamped(part) for part in record.inputs]
-        dtype = record.parts[0].potential.dtype if record.parts else None
-        self.axons = {signal: np.zeros((record.batch, size), dtype) for signal, size in record.axons}
+        self.axons = {signal: InputAxons(axons) for signal, axons in record.axons.items()}
         self._owner = {way: self._owner_of(way) for way in (*record.sends, *record.keeps)}
 
     def _owner_of(self, way: Way) -> _Dyads | _Clamped:
         owners: list[_Dyads | _Clamped] = [*self.dyads, *self.inputs]
         return next(p for p in owners if p.part.population == way.population and p.start <= way.start < p.stop)
 
-    def timestep(self, t: int) -> None:
+    def timestep(self, t: int, micro: int) -> None:
         """Send, receive, update the states; at the end of a window read the factors and learn."""
         clock, record = self.clock, self.record
-        if (t - 1) % clock.window == 0:
-            self._clamp((t - 1) // clock.window)
-        self._send(t)
-        self._receive()
-        before = [(d, d.rate if d.part.shows else None) for d in self.dyads]
+        if micro == 0:
+            if (t - 1) % clock.window == 0:
+                self._clamp((t - 1) // clock.window)
+            self._load(t)
+        self._exchange(t, micro)
+        if not clock.ends_step(micro):
+            return
         if record.readout is not None and record.readout.learning and clock.ends_window(t):
             self.window_out.send(self._readout().astype(np.float64))
         self._update(t)
@@ -89,11 +99,7 @@ class CoreModel(LocalModel):
             states = [d.potential for d in self.dyads] + [d.sensitivity for d in self.dyads]
             self.state_out.send(np.concatenate(states, axis=1))
         if clock.ends_window(t):
-            for dyads in self.dyads:
-                self._count(t, dyads.part, _SENSITIVITY, local=True)
-            if record.learning_rate is not None:
-                for dyads, rate in before:
-                    self._learn(dyads, rate, record.learning_rate, record.weight_decay)
+            self._read(t)
         self.report(t, self._contents() if clock.reports(t) else [])
 
     # Messages
@@ -104,36 +110,40 @@ class CoreModel(LocalModel):
         if self.record.readout is not None:
             self.targets = self.record.readout.samples.at(window)
 
-    def _send(self, t: int) -> None:
-        """Send what leaves the core, and put what stays on the core's own axons."""
-        for i, way in enumerate(self.record.sends):
-            getattr(self, f"way_out_{i}").send(self._values(way))
-        for way in self.record.keeps:
-            self.axons[way.population, way.kind][:, way.start : way.stop] = self._values(way)
-        for clamped in self.record.inputs:
-            if clamped.timing.sends(t):
-                self._count(t, clamped, _RATE, local=False)
+    def _load(self, t: int) -> None:
+        """Begin to tell what its parts show, and count it."""
+        for clamped in self.inputs:
+            self._count(t, clamped.part, RATE, clamped.load(t), local=False)
         for dyads in self.dyads:
             part = dyads.part
+            for kind in (RATE, SENSITIVITY):
+                self._count(t, part, kind, dyads.load(kind, t), local=False)
             if part.potentials.sends(t):
-                for kind, local in ((_RATE, False), ("derivative", True), (_RATE, True), ("potential", True), ("error", True)):
-                    self._count(t, part, kind, local=local)
-            if part.sensitivities.sends(t):
-                self._count(t, part, _SENSITIVITY, local=False)
+                for kind in ("derivative", RATE, "potential", "error"):
+                    self._count(t, part, kind, part.potential.size, local=True)
 
-    def _values(self, way: Way) -> Array:
+    def _exchange(self, t: int, micro: int) -> None:
+        """Send what leaves the core, put what stays on its own axons, and receive the rest."""
+        record = self.record
+        for i, way in enumerate(record.sends):
+            getattr(self, f"way_out_{i}").send(self._plane(way, micro))
+        arrived = {signal: np.zeros(axons.told.shape, axons.told.dtype) for signal, axons in record.axons.items()}
+        for way in record.keeps:
+            arrived[way.population, way.kind][:, way.start : way.stop] = self._plane(way, micro)
+        for i, way in enumerate(record.receives):
+            arrived[way.population, way.kind][:, way.start : way.stop] = getattr(self, f"way_in_{i}").recv()
+        for signal, axons in self.axons.items():
+            axons.hear(arrived[signal], t, micro)
+
+    def _plane(self, way: Way, micro: int) -> Array:
         owner = self._owner[way]
-        return owner.signal(way.kind)[:, way.start - owner.start : way.stop - owner.start]
+        return owner.sending[way.kind].plane(micro)[:, way.start - owner.start : way.stop - owner.start]
 
-    def _receive(self) -> None:
-        for i, way in enumerate(self.record.receives):
-            self.axons[way.population, way.kind][:, way.start : way.stop] = getattr(self, f"way_in_{i}").recv()
-
-    def _count(self, t: int, part: InputPart | Part, kind: str, *, local: bool) -> None:
-        """Enter what a part sends on its links of a kind: each neuron a message for each sample."""
+    def _count(self, t: int, part: InputPart | Part, kind: str, messages: int, *, local: bool) -> None:
+        """Enter what a part sends on each of its links of a kind."""
         for link in part.links:
             if link.kind == kind and link.local == local:
-                self.count(t, self._columns[link], self.record.batch * (part.stop - part.start))
+                self.count(t, self._columns[link], messages)
 
     # States
 
@@ -145,15 +155,19 @@ class CoreModel(LocalModel):
             if part.sensitivities.updates(t):
                 dyads.sensitivity = self._sensitivity(dyads, u, s, errors.get(part.start) if self._reads(part) else None)
             if part.potentials.updates(t):
-                arrived = [(copy, self.axons[copy.source, _RATE]) for copy in dyads.incoming]
-                dyads.potential = potential_update(arrived, dyads.bias, u, self.record.alpha)
+                arrived = [(copy, self._heard(copy, RATE)) for copy in dyads.incoming]
+                dyads.potential = dyads.rules.potential(arrived, dyads.bias, u, self.record.alpha)
                 dyads.show()
 
+    def _heard(self, copy: Projection, kind: str) -> Array:
+        """Return the last message that came to these synapses."""
+        return self.axons[copy.source, kind].latch
+
     def _sensitivity(self, dyads: _Dyads, u: Array, s: Array, error: Array | None) -> Array:
-        arrived = [(copy, self.axons[copy.source, _SENSITIVITY]) for copy in dyads.feedback]
+        arrived = [(copy, self._heard(copy, SENSITIVITY)) for copy in dyads.feedback]
         # none arrive at a readout, or at neurons that no synapse of a sensitivity reaches
-        derivative = _alike(dyads.part.activation.derivative(u, dyads.rate), u) if arrived else None
-        return sensitivity_update(arrived, derivative, error, s, self.record.alpha)
+        derivative = _alike(dyads.rules.derivative(u, dyads.rate), u) if arrived else None
+        return dyads.rules.sensitivity(arrived, derivative, error, s, self.record.alpha)
 
     def _reads(self, part: Part) -> bool:
         return self.record.readout is not None and part.population == self.record.readout.population
@@ -174,31 +188,46 @@ class CoreModel(LocalModel):
 
     # Weights
 
-    def _learn(self, dyads: _Dyads, rate: Array | None, speed: float, decay: float) -> None:
+    def _read(self, t: int) -> None:
+        """Let every part read the factors that met at its synapses: for gradients, or to learn from them."""
+        self.gradients: list[list[Array]] = []
+        for dyads in self.dyads:
+            self._count(t, dyads.part, SENSITIVITY, dyads.part.sensitivity.size, local=True)
+            handed = dyads.handed()
+            if self.record.learning_rate is None:
+                self.gradients.append(self._gradients(dyads, handed))
+            else:
+                self._learn(dyads, handed, self.record.learning_rate, self.record.weight_decay)
+
+    def _gradients(self, dyads: _Dyads, handed: Array) -> list[Array]:
+        found = [copy.outer(handed, self._heard(copy, RATE)) for copy in dyads.incoming if copy.plastic]
+        return found if dyads.bias is None else [*found, dyads.rules.bias_gradient(handed)]
+
+    def _learn(self, dyads: _Dyads, handed: Array, speed: float, decay: float) -> None:
         """Let its s of this step and the r that came change the forward copies, its own r and the s that came the W^T copies."""
-        own = dyads.sensitivity
+        rules = dyads.rules
         dyads.incoming = [
-            weight_update(c, own, self.axons[c.source, _RATE], speed, decay) if c.plastic else c for c in dyads.incoming
+            rules.weights(c, handed, self._heard(c, RATE), speed, decay) if c.plastic else c for c in dyads.incoming
         ]
-        if rate is not None:
+        if RATE in dyads.sending:
+            own = dyads.sending[RATE].told
             dyads.feedback = [
-                weight_update(c, rate, self.axons[c.source, _SENSITIVITY], speed, decay) if c.plastic else c
-                for c in dyads.feedback
+                rules.weights(c, own, self._heard(c, SENSITIVITY), speed, decay) if c.plastic else c for c in dyads.feedback
             ]
         if dyads.bias is not None:
-            dyads.bias = bias_update(dyads.bias, own, speed)
+            dyads.bias = rules.bias(dyads.bias, handed, speed)
 
     def _contents(self) -> list[Array]:
         """Return what `CoreSlice.contents` lists."""
         found: list[Array] = []
-        for d in self.dyads:
+        for i, d in enumerate(self.dyads):
             if self.record.learning_rate is None:
-                found += [c.outer(d.sensitivity, self.axons[c.source, _RATE]) for c in d.incoming if c.plastic]
-                found += [] if d.bias is None else [bias_gradient(d.sensitivity)]
+                found += self.gradients[i]
             else:
                 found += [copy.weights for copy in d.incoming]
                 found += [] if d.bias is None else [d.bias]
                 found += [copy.weights for copy in d.feedback]
+            found.append(taken(d.rules))
         return found
 
 

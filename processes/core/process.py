@@ -26,7 +26,7 @@ class Core(LocalProcess):
         if record.readout is not None and record.readout.learning:
             ports += [Outlet("window_out", record.readout.samples.shape, "float64")]
         ports += [Outlet("report_out", (report_size(clock, record.links, record.contents),), "float64")]
-        super().__init__(f"core {record.number}", ports, record, clock, failures)
+        super().__init__(f"core {record.number}", ports, record, clock, failures, record.widths)
 
     def has(self, port: str) -> bool:
         """Whether it has a port of that name."""

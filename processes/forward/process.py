@@ -10,8 +10,8 @@ class Forward(LocalProcess):
     """A population's potentials (batch, n), with the forward copy of every weight matrix that feeds it.
 
     `rate_in_0`, `rate_in_1` ... receive the rates of the populations before it, `rate_out` shows its own.
-    `partner_out` hands its sensitivity partner phi'(u), and when learning r: (1 or 2, batch, n). `sensitivity_in`
-    receives s from the partner in the last step of a window. The readout shows its potential to the loss on
+    `partner_out` hands its sensitivity partner phi'(u), and when learning r as others hear it: (1 or 2, batch, n).
+    `sensitivity_in` receives s from the partner in the last step of a window. The readout shows its potential to the loss on
     `potential_out`. `state_out` and `report_out` lead to the recorder.
     """
 
@@ -32,4 +32,4 @@ class Forward(LocalProcess):
         if clock.by_step or clock.final_state:
             ports += [Outlet("state_out", shape, dtype)]
         ports += [Outlet("report_out", (report_size(clock, record.links, record.contents),), "float64")]
-        super().__init__(record.population, ports, record, clock, failures)
+        super().__init__(record.population, ports, record, clock, failures, record.widths)

@@ -14,4 +14,4 @@ class Input(LocalProcess):
             Outlet("rate_out", record.samples.shape, dtype),
             Outlet("report_out", (report_size(clock, record.links, []),), "float64"),
         ]
-        super().__init__(record.population, ports, record, clock, failures)
+        super().__init__(record.population, ports, record, clock, failures, record.widths)

@@ -26,8 +26,10 @@ class LossModel(LocalModel):
         self.record = record
         self.links = record.links
 
-    def timestep(self, t: int) -> None:
+    def timestep(self, t: int, micro: int) -> None:
         """Turn the readout's potential into dC/du."""
+        if not self.clock.ends_step(micro):
+            return
         if (t - 1) % self.clock.window == 0:
             self.targets = self.record.samples.at((t - 1) // self.clock.window)
         potential = self.potential_in.recv()

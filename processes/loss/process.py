@@ -18,4 +18,4 @@ class Loss(LocalProcess):
         if record.learning:
             ports += [Outlet("window_out", (2,), "float64")]
         ports += [Outlet("report_out", (report_size(clock, record.links, []),), "float64")]
-        super().__init__("loss", ports, record, clock, failures)
+        super().__init__("loss", ports, record, clock, failures, record.widths)

@@ -31,13 +31,14 @@ class RecorderModel(LocalModel):
         """Take the numbers of ports."""
         self.states, self.reports, self.windows = record
 
-    def timestep(self, t: int) -> None:
-        """Receive what is sent in this step."""
-        if self.clock.records(t):
+    def timestep(self, t: int, micro: int) -> None:
+        """Receive what is sent in this step; also between two steps give a sign of life."""
+        ended = self.clock.ends_step(micro)
+        if ended and self.clock.records(t):
             self._tell("state", t, self._received("state", self.states))
-        if self.windows and self.clock.ends_window(t):
+        if ended and self.windows and self.clock.ends_window(t):
             self._tell("window", t, self._received("window", self.windows))
-        if self.clock.reports(t):
+        if ended and self.clock.reports(t):
             self._tell("report", t, self._received("report", self.reports))
         elif time.monotonic() - self._told > _SIGN_OF_LIFE_S:
             self._tell("alive", t, None)

@@ -11,7 +11,7 @@ class Sensitivity(LocalProcess):
 
     `sensitivity_in_0`, `sensitivity_in_1` ... receive the sensitivities of the populations above, `sensitivity_out` sends
     its own to those below. `partner_in` receives phi'(u), and when learning r, from the forward partner; `partner_out`
-    hands s over in the last step of a window. The readout receives dC/du from the loss on `error_in`.
+    hands over s, as others would hear it, in the last step of a window. The readout receives dC/du from the loss on `error_in`.
     """
 
     def __init__(self, record: SensitivitySlice, clock: Clock, dtype: str, failures: int) -> None:
@@ -21,7 +21,7 @@ class Sensitivity(LocalProcess):
         ]
         if record.feedback:
             ports += [Inlet("partner_in", (1 if record.learning_rate is None else 2, *shape), dtype)]
-        if record.sends:
+        if record.sending is not None:
             ports += [Outlet("sensitivity_out", shape, dtype)]
         if record.readout:
             ports += [Inlet("error_in", shape, dtype)]
@@ -30,4 +30,4 @@ class Sensitivity(LocalProcess):
         if clock.by_step or clock.final_state:
             ports += [Outlet("state_out", shape, dtype)]
         ports += [Outlet("report_out", (report_size(clock, record.links, record.contents),), "float64")]
-        super().__init__(f"{record.population}.sensitivity", ports, record, clock, failures)
+        super().__init__(f"{record.population}.sensitivity", ports, record, clock, failures, record.widths)

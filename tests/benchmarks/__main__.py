@@ -9,10 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import brian2, chip, demo, interchange, lava, locality, nengo, place, reference, study
+from tests.benchmarks import brian2, chip, demo, fixed, interchange, lava, locality, nengo, place, reference, study
 
 BENCHES = {
     "reference": reference,
+    "fixed": fixed,
     "lava": lava,
     "chip": chip,
     "place": place,

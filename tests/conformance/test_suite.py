@@ -82,6 +82,10 @@ def off_by_little(epoch):
     return replace(epoch, parameters={key: value * (1 + 1e-8) for key, value in epoch.parameters.items()})
 
 
+def one_more(epoch):
+    return replace(epoch, parameters={key: value + (key == "output.bias") for key, value in epoch.parameters.items()})
+
+
 def astray(trace):
     """One bias gradient of the wrong sign, as if the readout subtracted the other way round."""
     return replace(trace, gradients={key: -g if key == "output.bias" else g for key, g in trace.gradients.items()})
@@ -110,6 +114,9 @@ FAULTS = {
     "learning": Broken(spoil_epoch=off_by_little),
     "transposes": Broken(spoil_epoch=drifted),
     "direction": Broken(spoil_trace=astray),
+    "integers": Broken(spoil_trace=lambda trace: replace(trace, sensitivities=shifted(trace.sensitivities))),
+    "integer-learning": Broken(spoil_epoch=one_more),
+    "codings": Broken(spoil_order=lambda order: replace(order, coding=dn.codings.Graded())),
     "closing": Broken(close=False),
 }
 
@@ -188,7 +195,7 @@ def test_a_backend_with_a_step_of_its_own_is_held_to_the_same_laws(alpha):
     backend.alpha = alpha
     about_unit_steps = {"exact-at-2D", "not-before-2D", "arrival", "wavefront"}
     cases = [case.name for case in conformance.CASES if case.name not in about_unit_steps]
-    results = list(conformance.check(backend, only=cases))
+    results = [result for result in conformance.check(backend, only=cases) if result.verdict != "unsupported"]
     assert [(result.case, result.measured) for result in results if result.verdict != "passed"] == []
 
 

@@ -21,6 +21,13 @@ SHOWS = {
         "nengo  4 steps, gradients within",
         "test accuracy of the file in ONNX's own evaluator: 0.9",
     ],
+    "bits_and_spikes.py": [
+        "bit_serial                True ",
+        "delta                     True ",
+        "saturations, counted: {",
+        "in strict mode an error: data: left its range",
+        "in 8-bit weights, from first to last: 9",
+    ],
     "on_chip.py": ["exact on the cores: True", "per sample on loihi1", "synaptic_operation", "hypothetical"],
     "who_knows_what.py": ["speed       holds", "lock        holds", "textbook: speed is broken", "written: light_cones.png"],
     "own_backend.py": ["exact-at-2D        failed", "trajectory         passed"],

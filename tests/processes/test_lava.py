@@ -430,7 +430,7 @@ def test_every_process_has_its_model_and_lava_needs_no_search(play):
         from lava.magma.core.process.process import AbstractProcess
         from lava.proc.dense.process import Dense
         from dyadic_neuro import processes as package
-        from dyadic_neuro.backends.lava import _plan
+        from dyadic_neuro.backends.lava_plans import population_plan
         from dyadic_neuro.processes.assembly import assemble
         from dyadic_neuro.processes.local import LocalModel, LocalProcess
         from dyadic_neuro.processes.registry import MODELS
@@ -449,7 +449,8 @@ def test_every_process_has_its_model_and_lava_needs_no_search(play):
         network = networks.dag(3, 3)
         o = prepare(network, *networks.batch(network, 1, 2))
         clock = Clock(o.steps, o.steps, True, final_state=True)
-        plan = _plan(network, clock, o.schedule, 1.0, o.initial, o.feedback, o.inputs, o.targets, np.arange(2)[None], None)
+        data = (o.initial, o.feedback, o.inputs, o.targets, np.arange(2)[None])
+        plan = population_plan(network, clock, o.schedule, 1.0, *data, None)
         config, (_, nobody) = run_config(), os.pipe()
         circuit = list(assemble(plan, nobody, nobody).compile(config, COMPILE_CONFIG).proc_builders)
         registry = config.exception_proc_model_map

@@ -65,16 +65,16 @@ def narrow(axons=12):
 class EachMapped:
     """A backend that maps every network that it is given, for the suite."""
 
-    name, alpha, tolerance, unsupported = Lava.name, Lava.alpha, Lava.tolerance, Lava.unsupported
+    name, alpha, tolerance, unsupported, fixed_point = Lava.name, Lava.alpha, Lava.tolerance, Lava.unsupported, Lava.fixed_point
 
     def missing(self):
         return Lava().missing()
 
     def deployed(self, network):
-        return Lava(mapping=scattered(network)).deployed(network)
+        return Lava(mapping=scattered(network.described())).deployed(network)
 
     def open(self, network):
-        return Lava(mapping=scattered(network)).open(network)
+        return Lava(mapping=scattered(network.described())).open(network)
 
 
 def assert_close(found, wanted, tolerance=EXACT):
@@ -116,13 +116,13 @@ def test_mapped_networks_keep_the_law(case):
 # Random networks and mappings
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.one_of(chains(4), dags(3, parts=True)), SEEDS, st.sampled_from(["free", "wavefront"]), st.sampled_from([1, 5]))
 def test_cores_of_any_mapping_follow_the_reference(network, seed, schedule, batch):
     assert_same_run(scattered(network, seed), network, seed, schedule, batch)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.one_of(chains(3), dags(2, parts=True)), SEEDS, st.sampled_from(["free", "wavefront"]), st.sampled_from([1, 5]))
 def test_cores_of_small_chips_follow_the_reference(network, seed, schedule, batch):
     """Packed on few cores, spread over many, and now and then with a divided fan-in."""
@@ -133,7 +133,7 @@ def test_cores_of_small_chips_follow_the_reference(network, seed, schedule, batc
         assert_close(found.gradients, dn.backprop(network, x, y))
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=6)
 @given(st.one_of(chains(3), dags(3, parts=True)), SEEDS, st.sampled_from(["free", "wavefront"]), st.sampled_from([1, 5]))
 def test_cores_learn_what_the_reference_learns(network, seed, schedule, batch):
     x, y = networks.batch(network, seed, 10)
@@ -160,7 +160,10 @@ def assert_same_learning(mapping, network, data, options):
 @pytest.mark.parametrize("schedule", ["free", "wavefront"])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_divided_fan_in(schedule, batch):
-    """Partial sums and relays run as populations of their own; keys, gradients and weights are those of the user's network."""
+    """Partial sums and relays run as populations of their own; keys, gradients and weights are those of the user's network.
+
+    Each schedule and each size of a batch learns once with the transposes and once with copies that are none.
+    """
     network = dn.Network.dense([26, 17, 3], "tanh", "cross_entropy", seed=3)
     mapping = map_network(network, narrow())
     assert mapping.division.divided
@@ -168,12 +171,10 @@ def test_a_divided_fan_in(schedule, batch):
     assert set(found.potentials) > {"hidden1", "output"}
     x, y = networks.batch(network, 3, batch)
     assert_close(found.gradients, dn.backprop(network, x, y))
-    rng = np.random.default_rng(3)
-    others = {"hidden1->output": rng.normal(size=(17, 3))}
-    for backward in (None, others):
-        options = {"epochs": 1, "batch_size": batch, "learning_rate": 0.1, "schedule": schedule, "backward": backward}
-        options |= {"weight_decay": 0.5}
-        assert_same_learning(mapping, network, networks.batch(network, 3, 10), options)
+    others = {"hidden1->output": np.random.default_rng(3).normal(size=(17, 3))}
+    backward = others if (schedule == "free") == (batch == 5) else None
+    options = {"epochs": 1, "batch_size": batch, "learning_rate": 0.1, "schedule": schedule, "backward": backward}
+    assert_same_learning(mapping, network, networks.batch(network, 3, 10), options | {"weight_decay": 0.5})
 
 
 def test_a_separable_loss_on_several_cores_and_several_epochs():
@@ -214,9 +215,9 @@ def test_nothing_but_the_routes_of_the_mapping_is_connected():
             network, Schedule.of(network, "free"), found.steps, 2, by_step=True, window=found.steps, learning=False
         )
         assert list(found.messages) == list(wanted)
-    from dyadic_neuro.backends.lava import _ways
+    from dyadic_neuro.backends.lava_plans import ways
 
-    sends, keeps, receives = _ways(scattered(network, 1))
+    sends, keeps, receives = ways(scattered(network, 1))
     leaving = {way for ways in sends.values() for way in ways}
     assert leaving == {way for ways in receives.values() for way in ways}
     rates = [way for ways in (*sends.values(), *keeps.values()) for way in ways if way.population == "input"]
@@ -298,7 +299,7 @@ def test_more_channels_than_the_system_has_files_are_refused_before_anything_sta
     monkeypatch.setattr("resource.getrlimit", lambda _: (20, 20))
     network = networks.chain(4, 3)
     with pytest.raises(OptionError, match="open files"):
-        dn.relax(network, *networks.batch(network, 1, 2), backend=Lava(mapping=scattered(network)))
+        dn.relax(network, *networks.batch(network, 1, 2), backend=Lava(mapping=scattered(network.described())))
 
 
 def test_many_channels_need_no_permission_from_the_user(play):

@@ -73,7 +73,7 @@ def test_small_steps_tend_to_the_poisson_law():
     assert np.abs(found - poisson.sf(1, np.arange(5001) * 1e-3)[:, None]).max() < 1e-3
 
 
-@settings(max_examples=20)
+@settings(max_examples=min(20, settings().max_examples))
 @given(SEEDS, st.sampled_from([0.5, 1.5, 1.8]), st.sampled_from([1.0, 10.0]))
 def test_stable_for_alpha_below_2_whatever_the_weights(seed, alpha, gain):
     network, _, _ = linear_chain(seed, 3)

@@ -54,7 +54,7 @@ def test_every_step_is_a_step_of_the_dynamics(network, seed, batch, alpha, steps
     assert_same(network, networks.state(network, seed, batch), x, y, steps, alpha)
 
 
-@settings(max_examples=25)
+@settings(max_examples=min(25, settings().max_examples))
 @given(st.integers(2, 40), SEEDS, st.sampled_from(["tanh", "relu", "identity"]), ALPHAS)
 def test_deep_chains_of_one_width(depth, seed, activation, alpha):
     network = dn.Network.dense([5] * depth + [3], activation, "cross_entropy", seed)

@@ -16,7 +16,7 @@ from dyadic_neuro.testing.strategies import SEEDS, chains, dags
 from dyadic_neuro.trace import relative_error
 
 EXACT = 1e-12
-FEW, FEWER = settings(max_examples=50), settings(max_examples=25)
+FEW, FEWER = settings(max_examples=min(50, settings().max_examples)), settings(max_examples=min(25, settings().max_examples))
 CHAINS = chains(6, networks.SMOOTH)
 NETWORKS = st.one_of(chains(5), dags(5), dags(4, parts=True))
 SMALL = st.one_of(chains(3), dags(2))

@@ -22,6 +22,7 @@ BUILTINS = {
     errors.OutputExistsError: FileExistsError,
     errors.SessionClosedError: RuntimeError,
     errors.DivergedError: ArithmeticError,
+    errors.SaturationError: OverflowError,
 }
 SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "gelu", "sin")
 

@@ -9,11 +9,17 @@ import re
 import numpy as np
 import pytest
 
-from dyadic_neuro.errors import DataError, FileError, OptionError, UnknownNameError
+from dyadic_neuro import relax
+from dyadic_neuro.backends.chip import MappedChip
+from dyadic_neuro.errors import DataError, FileError, MappingError, OptionError, UnknownNameError
+from dyadic_neuro.fixed_point import FixedFormat
 from dyadic_neuro.mappings import chip as module
 from dyadic_neuro.mappings import chip_files
 from dyadic_neuro.mappings.chip import Barrier, Chip
+from dyadic_neuro.mappings.mapping import map_network
+from dyadic_neuro.network import Network
 from dyadic_neuro.quantity import GRADES, Quantity, Text
+from dyadic_neuro.quantization import quantize
 
 NAMES = ("hala-point", "kapoho-point", "loihi1", "loihi1-sanafe", "loihi2")
 KB = 8 * 1024
@@ -133,6 +139,71 @@ def test_a_binary_chip_says_what_a_graded_network_assumes_of_it():
 def test_systems_have_the_cores_that_are_known_of_them(name, chips, cores):
     chip = Chip.load(name)
     assert (chip.chips, chip.cores, chip.tiles) == (chips, cores, 32 * chips)
+
+
+# Integers
+
+
+@pytest.mark.parametrize(("name", "widths"), [("loihi1", (8, 16, 24)), ("loihi2", (8, 24, 24)), ("hala-point", (8, 24, 24))])
+def test_a_format_has_the_widths_that_are_published(name, widths):
+    form = Chip.load(name).fixed_format()
+    assert (form.weight_bits, form.message_bits, form.state_bits) == widths
+    Chip.load(name).check_format(form)
+    other = Chip.load(name).fixed_format(weight_bits=4, rounding="stochastic", seed=3)
+    assert other == dataclasses.replace(form, weight_bits=4, rounding="stochastic", seed=3)
+
+
+def with_widths(**bits):
+    chip = Chip.load("loihi2")
+    widths = {name: dataclasses.replace(getattr(chip.widths, name), value=value) for name, value in bits.items()}
+    return dataclasses.replace(chip, widths=dataclasses.replace(chip.widths, **widths))
+
+
+@pytest.mark.parametrize("weight", [1, 8, 64])
+@pytest.mark.parametrize("message", [1, 16, 64])
+@pytest.mark.parametrize("state", [1, 12, 64])
+def test_a_format_stays_within_what_there_can_be(weight, message, state):
+    form = with_widths(weight=weight, message=message, state=state).fixed_format()
+    assert form.weight_bits == min(max(weight, 4), 16)
+    assert form.state_bits == min(max(state, 8), 32)
+    assert form.message_bits == min(max(message, 4), 24, form.state_bits)
+
+
+def test_an_unknown_width_is_that_of_a_usual_format_and_any_fits():
+    chip = Chip.load("loihi2")
+    unknown = Quantity(None, "bit", "left open for a test", "unknown")
+    chip = dataclasses.replace(chip, widths=dataclasses.replace(chip.widths, state=unknown, message=unknown))
+    assert chip.fixed_format() == FixedFormat()
+    chip.check_format(FixedFormat(message_bits=24, state_bits=32))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "field", "said"),
+    [
+        ("loihi2", {"weight_bits": 9}, "weight_bits", "is 9, .*8 bit"),
+        ("loihi2", {"state_bits": 32}, "state_bits", "is 32, .*24 bit"),
+        ("loihi1", {"state_bits": 25}, "state_bits", "is 25, .*24 bit"),
+    ],
+)
+def test_a_format_that_is_wider_than_the_chip_is_refused_before_anything_runs(name, changes, field, said):
+    chip = Chip.load(name)
+    fixed = quantize(Network.dense([3, 4, 2], seed=0), FixedFormat(**changes))
+    mapping = map_network(fixed.real(), chip)
+    runs = (
+        lambda: chip.check_format(fixed.format),
+        lambda: map_network(fixed, chip),
+        lambda: mapping.apply(fixed),
+        lambda: relax(fixed, [[0.1, 0.2, 0.3]], [1], backend=MappedChip(mapping)),
+        lambda: relax(fixed, [[0.1, 0.2, 0.3]], [1], backend=MappedChip(chip=chip)),
+    )
+    for run in runs:
+        with pytest.raises(MappingError, match=f"^{field}: .*{said}.*fixed_format"):
+            run()
+
+
+def test_messages_wider_than_the_chips_are_refused():
+    with pytest.raises(MappingError, match=r"^message_bits: .*is 16, .*12 bit"):
+        with_widths(message=12).check_format(FixedFormat())
 
 
 # Storage

@@ -272,7 +272,7 @@ def slopes(function, parts, h=1e-5):
 
 
 @every_loss
-@settings(max_examples=25)
+@settings(max_examples=min(25, settings().max_examples))
 @given(seed=seeds)
 def test_the_forces_are_the_slopes_of_the_energy(random_network, random_data, random_state, loss, seed):
     net = random_network(seed, loss=loss)
@@ -293,7 +293,7 @@ def test_dyad_coordinates_are_half_a_sensitivity_apart_and_round_trip(random_net
     close(from_dyad(plus, minus).sensitivities, state.sensitivities, atol=1e-15)
 
 
-@settings(max_examples=25)
+@settings(max_examples=min(25, settings().max_examples))
 @given(seed=seeds, alpha=st.sampled_from([1.0, 0.3]))
 def test_a_step_climbs_the_energy_in_one_dyad_coordinate_and_descends_in_the_other(
     random_network, random_data, random_state, seed, alpha

@@ -1,4 +1,4 @@
-"""The noise of a circuit: standard normal numbers that are pure functions of where and when."""
+"""Noise: uniform words and standard normal numbers that are pure functions of where and when."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dyadic_neuro.noise import gauss
+from dyadic_neuro.noise import gauss, words
 
 WORD = 2**64
 STEPS, CELLS = np.arange(400)[:, None], np.arange(500)
@@ -20,11 +20,18 @@ def mixed(z):
     return z ^ (z >> 31)
 
 
-def by_hand(seed, step, cell):
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def word_by_hand(seed, step, cell):
     """The same in Python's integers."""
-    g = 0x9E3779B97F4A7C15
-    a = mixed(mixed(mixed((seed + g) % WORD) ^ ((step + g) % WORD)) ^ ((cell + g) % WORD))
-    b = mixed((a + g) % WORD)
+    a, b, c = ((number + GOLDEN) % WORD for number in (seed, step, cell))
+    return mixed(mixed(mixed(a) ^ b) ^ c)
+
+
+def by_hand(seed, step, cell):
+    a = word_by_hand(seed, step, cell)
+    b = mixed((a + GOLDEN) % WORD)
     return math.sqrt(-2 * math.log(((a >> 11) + 1) / 2**53)) * math.cos(2 * math.pi * (b >> 11) / 2**53)
 
 
@@ -33,11 +40,35 @@ def test_every_number_is_that_of_the_algorithm(seed, step, cell):
     assert float(gauss(seed, step, cell)) == pytest.approx(by_hand(seed, step, cell), rel=1e-12, abs=1e-12)
 
 
-def test_the_numbers_do_not_change_from_version_to_version():
-    found = gauss(1, np.array([0, 1])[:, None], np.array([0, 1, 2]))
-    np.testing.assert_allclose(found, [[by_hand(1, t, c) for c in range(3)] for t in range(2)], rtol=1e-12)
-    assert found.shape == (2, 3)
-    assert found.dtype == np.float64
+@given(*[st.integers(0, WORD - 1)] * 3)
+def test_every_word_is_that_of_the_algorithm(seed, step, cell):
+    assert int(words(seed, step, cell)) == word_by_hand(seed, step, cell)
+
+
+# What version 0.1.0 drew. Words are integers, and the same on every machine; NumPy's logarithm and cosine may differ in their
+# last bits from one processor to another.
+DRAWN = {
+    (0, 0, 0): (0xFBE988335F36C931, "-0x1.16c6334ebffcbp-3"),
+    (1, 0, 0): (0x6DF1421574B0D586, "-0x1.1a1f7262daac9p+0"),
+    (1, 1, 2): (0x41820A3B334CAA75, "0x1.3e6c2feee3d69p-1"),
+    (2**31 - 1, 2**40, 2**40): (0x1A59846C8B91C432, "-0x1.695ff3826075fp+0"),
+    (2**63 - 1, 3, 5): (0x2C5B3CB68333806F, "0x1.8565ba09b7103p+0"),
+}
+
+
+@pytest.mark.parametrize("key", DRAWN)
+def test_the_numbers_do_not_change_from_version_to_version(key):
+    word, normal = DRAWN[key]
+    assert int(words(*key)) == word
+    assert float(gauss(*key)) == pytest.approx(float.fromhex(normal), rel=1e-15, abs=0)
+
+
+def test_seeds_steps_and_cells_broadcast():
+    seeds, steps, cells = np.arange(2)[:, None, None], np.arange(3)[:, None], np.arange(4)
+    found, drawn = words(seeds, steps, cells), gauss(seeds, steps, cells)
+    assert found.tolist() == [[[word_by_hand(a, b, c) for c in range(4)] for b in range(3)] for a in range(2)]
+    np.testing.assert_allclose(drawn, [[[by_hand(a, b, c) for c in range(4)] for b in range(3)] for a in range(2)], rtol=1e-12)
+    assert (found.dtype, drawn.dtype) == (np.uint64, np.float64)
 
 
 def test_the_numbers_are_pure_whatever_the_order_of_work():
@@ -76,3 +107,10 @@ def test_neighbours_of_every_kind_are_independent(power):
     square = gauss(5, CELLS[:, None], CELLS)
     upper = np.triu_indices(len(CELLS), 1)
     assert abs(np.corrcoef(square[upper] ** power, square.T[upper] ** power)[0, 1]) < 4 / math.sqrt(len(upper[0]))
+
+
+def test_every_bit_of_a_word_is_set_half_of_the_time_also_where_a_word_is_the_seed():
+    for drawn in (words(2, STEPS, CELLS), words(words(2, 0, STEPS), 0, CELLS)):
+        bits = np.unpackbits(drawn.reshape(-1, 1).view(np.uint8), axis=1)
+        assert np.abs(bits.mean(axis=0) - 0.5).max() < 5 * 0.5 / math.sqrt(drawn.size)
+        assert np.unique(drawn).size == drawn.size

@@ -106,7 +106,7 @@ def test_the_cost_counts_borders_of_chips():
 
 
 @given(seed=seeds)
-@settings(max_examples=50)
+@settings(max_examples=min(50, settings().max_examples))
 def test_a_swap_changes_the_cost_as_foretold(seed):
     rng = np.random.default_rng(seed)
     mesh, blocks = chips(2, 2), 150
@@ -176,7 +176,7 @@ def test_the_squarest_window_comes_first_and_the_whole_last():
 
 
 @given(seed=seeds)
-@settings(max_examples=40)
+@settings(max_examples=min(40, settings().max_examples))
 def test_every_block_gets_a_core_of_its_own_at_no_more_than_any_order_costs(seed):
     rng = np.random.default_rng(seed)
     mesh = random_mesh(rng)

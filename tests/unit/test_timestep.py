@@ -51,7 +51,7 @@ class TestErrors:
         trace = dn.relax(network, *networks.batch(network, seed, size), alpha=alpha, steps=25)
         assert np.allclose(settling.gradient_errors(trace), slow_errors(trace), rtol=1e-10, atol=1e-13)
 
-    @settings(max_examples=25)
+    @settings(max_examples=min(25, settings().max_examples))
     @given(chains(5), SEEDS, st.floats(0.0, 4.0), st.sampled_from([0.5, 1.0]))
     def test_know_that_rates_travel(self, network, seed, delay, alpha):
         substrate = Substrate(delays={p.name: delay for p in network.projections})

@@ -107,7 +107,7 @@ class Never(backends.Reference):
 
 
 @pytest.mark.parametrize("schedule", ["free", "wavefront"])
-@settings(max_examples=30)
+@settings(max_examples=min(30, settings().max_examples))
 @given(seed=seeds, batch=st.sampled_from([1, 3]), decay=st.sampled_from([0.0, 0.7]))
 def test_learning_is_plain_sgd_on_the_gradients_of_the_oracle(random_network, random_data, schedule, seed, batch, decay):
     net = random_network(seed, loss="cross_entropy", fixed=0.2)  # chains, skips, fixed projections, no biases

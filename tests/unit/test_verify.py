@@ -162,7 +162,7 @@ def test_both_count_the_same(chip, option):
             assert counted[resource].sum() == sum(amount for amount, _ in cores.values()) or resource == "state_per_neuron"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=min(40, settings().max_examples))
 @given(st.integers(0, 15), st.sampled_from(["small cores", "shared cores", "one core a tile"]), st.booleans(), st.randoms())
 def test_loads_are_those_of_messages_that_walk(seed, chip, parts, random):
     """Wherever the slices lie."""
@@ -487,7 +487,7 @@ def test_a_divided_network_that_computes_something_else(divided):
 # Anything
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=4 * settings().max_examples)
 @given(st.data())
 def test_no_entry_can_be_changed(data):
     """One core a tile, and whole matrices: then even an input's slice cannot move unseen."""

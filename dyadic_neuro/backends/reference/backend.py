@@ -11,10 +11,13 @@ from dyadic_neuro import messages
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Epoch, Learning, LocalSession, Relaxation
 from dyadic_neuro.backends.reference.circuit import Circuit
+from dyadic_neuro.backends.reference.coded import CodedCircuit
 from dyadic_neuro.backends.reference.physical import PhysicalCircuit
 from dyadic_neuro.backends.reference.stacked import Stacked
+from dyadic_neuro.codings import Graded
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import OptionError
+from dyadic_neuro.fixed_point import FixedNetwork
 from dyadic_neuro.network import Network
 from dyadic_neuro.substrate import Substrate
 from dyadic_neuro.trace import Trace
@@ -49,6 +52,11 @@ class Reference:
         if stacked and substrate is not None:
             raise OptionError("stacked", "is asked for, and a substrate too, which goes unit by unit", "give one of them")
         self.substrate, self.tolerance, self._stacked = substrate, _ROUNDING if stacked else 0.0, stacked
+
+    @property
+    def fixed_point(self) -> bool:
+        """Whether it runs networks of integers: it does, but not stacked nor on a substrate."""
+        return self.substrate is None and not self._stacked
 
     @property
     def runs_on(self) -> str:
@@ -87,7 +95,16 @@ class ReferenceSession(LocalSession):
         self.check_open()
         network, steps = self._network, order.steps
         stacked = self._stacked and order.schedule.kind == "free"
-        potentials, sensitivities, gradients = self._all_at_once(order) if stacked else self._one_by_one(order)
+        circuit = None if stacked else self._circuit(order, order.initial, steps)
+        run = self._all_at_once(order) if circuit is None else _one_by_one(circuit, order)
+        potentials, sensitivities, gradients = run
+
+        def ledger() -> messages.MessageLedger:
+            found = messages.expected(
+                network, order.schedule, steps, len(order.inputs), by_step=order.by_step, window=steps, learning=False
+            )
+            return found if circuit is None else circuit.counted(found)
+
         return Trace(
             network,
             "reference",
@@ -99,25 +116,11 @@ class ReferenceSession(LocalSession):
             potentials,
             sensitivities,
             gradients,
-            lambda: messages.expected(
-                network, order.schedule, steps, len(order.inputs), by_step=order.by_step, window=steps, learning=False
-            ),
+            ledger,
             delays=self._delays(order.alpha),
             runs_on=_RUNS_ON,
+            saturations={} if circuit is None else circuit.saturations(),
         )
-
-    def _one_by_one(self, order: Relaxation) -> _States:
-        """Step population by population."""
-        circuit = self._circuit(order, order.initial, order.steps)
-        rows = _Rows(circuit, order.steps) if order.by_step else None
-        for t in range(1, order.steps + 1):
-            circuit.step(t, order.inputs, order.targets)
-            if rows is not None:
-                rows.note(circuit, t)
-        if rows is not None:
-            return rows.potentials, rows.sensitivities, circuit.gradients()
-        u, s = ({name: z[None] for name, z in states.items()} for states in (circuit.potentials, circuit.sensitivities))
-        return u, s, circuit.gradients()
 
     def _all_at_once(self, order: Relaxation) -> _States:
         circuit = Stacked(self._network, order.alpha, order.initial, order.feedback)
@@ -147,8 +150,10 @@ class ReferenceSession(LocalSession):
                 {n: np.array(c.weights) for n, c in circuit.feedback.items()},
                 np.array(losses),
                 correct,
-                ledger,
+                circuit.counted(ledger),
+                saturations=circuit.saturations(),
             )
+            circuit.forget()
 
     def _delays(self, alpha: float) -> dict[str, int]:
         """Return the steps that rates are delayed, by projection, where they are."""
@@ -158,7 +163,22 @@ class ReferenceSession(LocalSession):
     def _circuit(self, order: Relaxation | Learning, initial: State, window: int) -> Circuit:
         """Return a circuit in its initial state, which gets other inputs every `window` steps."""
         parts = (self._network, order.schedule, order.alpha, initial, order.feedback)
+        if isinstance(self._network, FixedNetwork) and not isinstance(order.coding, Graded):
+            return CodedCircuit(*parts, order.coding)
         return Circuit(*parts) if self._substrate is None else PhysicalCircuit(*parts, self._substrate, window)
+
+
+def _one_by_one(circuit: Circuit, order: Relaxation) -> _States:
+    """Step population by population."""
+    rows = _Rows(circuit, order.steps) if order.by_step else None
+    for t in range(1, order.steps + 1):
+        circuit.step(t, order.inputs, order.targets)
+        if rows is not None:
+            rows.note(circuit, t)
+    if rows is not None:
+        return rows.potentials, rows.sensitivities, circuit.gradients()
+    u, s = ({name: z[None] for name, z in states.items()} for states in (circuit.potentials, circuit.sensitivities))
+    return u, s, circuit.gradients()
 
 
 class _Rows:

@@ -18,7 +18,7 @@ from dyadic_neuro.backends.base import Backend
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.errors import DivergedError, OptionError
-from dyadic_neuro.network import Network
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.oracle import backprop
 from dyadic_neuro.studies.locality.claim import Claim
 from dyadic_neuro.studies.locality.subject import Subject
@@ -50,8 +50,9 @@ def lock(trace: Trace, tolerance: float | None = None) -> Any:  # noqa: ANN401  
     from backpropagation's by less than `tolerance`, relative to its largest entry (None: 1e-9, or 1e-4 in single precision).
     Raises OptionError for a trace that does not hold every step, CycleError, MissingExtraError.
     """
-    predicted, measured = _predicted(trace), _measured(trace, _tolerance(trace.network) if tolerance is None else tolerance)
-    layers = _by_user(trace, {key: trace.network.depths[target_of(trace.network, key)] for key in trace.network.plastic})
+    network = in_floats(trace.network)
+    predicted, measured = _predicted(trace), _measured(trace, _tolerance(network) if tolerance is None else tolerance)
+    layers = _by_user(trace, {key: network.depths[target_of(network, key)] for key in network.plastic})
     return frame(
         LOCK,
         [
@@ -107,7 +108,7 @@ def _unclaimed(subject: Subject) -> str | None:
 
 
 def _predicted(trace: Trace) -> dict[str, int]:
-    return _by_user(trace, dues(trace.network))
+    return _by_user(trace, dues(in_floats(trace.network)))
 
 
 def dues(network: Network) -> dict[str, int]:
@@ -134,7 +135,7 @@ def _measured(trace: Trace, tolerance: float) -> dict[str, int | None]:
 
     In the last step the gradients that the backend itself read count as well.
     """
-    wanted = trace.restore(backprop(trace.network, trace.inputs, trace.targets))
+    wanted = trace.restore(backprop(in_floats(trace.network), trace.inputs, trace.targets))
     read = [*(trace.gradients_at(t) for t in range(1, trace.steps + 1)), trace.gradients]
     errors = [relative_error(gradients, wanted) for gradients in read]
     found: dict[str, int | None] = {}

@@ -45,7 +45,7 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend, deployed, resolve
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import DataError, OptionError
-from dyadic_neuro.network import Network
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.progress import counting_bar
 from dyadic_neuro.relaxation import prepare
 from dyadic_neuro.studies import tables
@@ -271,7 +271,7 @@ def _curve(task: Task, simulator: Backend, run: Run) -> _Curve:
     substrate, unknown = getattr(simulator, "substrate", None), np.full(trace.steps, math.nan)
     euler = getattr(simulator, "settling_steps", None) is None
     ideal = euler and (substrate is None or substrate.ideal)
-    mixture = Mixture(trace.network, trace.inputs, trace.targets).errors(alpha, step) if ideal else unknown
+    mixture = Mixture(in_floats(trace.network), trace.inputs, trace.targets).errors(alpha, step) if ideal else unknown
     rows = {
         "backend": task.name,
         "alpha": alpha,

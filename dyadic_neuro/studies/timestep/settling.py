@@ -11,7 +11,7 @@ import numpy as np
 
 from dyadic_neuro.arrays import Array
 from dyadic_neuro.errors import OptionError
-from dyadic_neuro.network import Network
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.oracle import backprop, settled
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.relaxation import is_real
@@ -46,14 +46,14 @@ def errors(trace: Trace) -> Errors:
 
 def state_errors(trace: Trace) -> tuple[Array, Array]:
     """Return the largest errors of a potential and of a sensitivity at the end of each step, (steps,) each. Raises CycleError."""
-    exact = settled(trace.network, trace.inputs, trace.targets)
+    exact = settled(in_floats(trace.network), trace.inputs, trace.targets)
     potentials, sensitivities = map(_largest, (trace.potentials, trace.sensitivities), exact)
     return potentials, sensitivities
 
 
 def gradient_errors(trace: Trace) -> Array:
     """Return the largest `relative_error` over the parameters at the end of each step, (steps,). Raises as `errors`."""
-    network = trace.network
+    network = in_floats(trace.network)
     if len(trace.potentials[network.output]) != trace.steps + 1:
         raise OptionError("trace", "holds its last step only", 'relax with record="all"')
 
