@@ -17,7 +17,8 @@ from dyadic_neuro.arrays import Array
 from dyadic_neuro.backends.base import Backend
 from dyadic_neuro.datasets import Dataset
 from dyadic_neuro.errors import CheckpointError, OptionError, UnknownNameError
-from dyadic_neuro.network import Network
+from dyadic_neuro.fixed_point import FixedNetwork
+from dyadic_neuro.network import Network, in_floats
 from dyadic_neuro.studies import tables, timestep
 from dyadic_neuro.studies.parallel import check_executor
 from dyadic_neuro.studies.timestep.comparison import planned
@@ -66,9 +67,11 @@ def compare(
     goes on from an interrupted one, whose work `overwrite` discards only if it was another's. An `executor` measures the
     points; the network is relaxed here, alone, so that its seconds are its own. `progress` shows bars (None: on a terminal).
 
-    Raises, before anything runs: what `studies.timestep.compare` and `sweeps.run` raise, UnknownNameError (sweeps),
-    FileError and OutputExistsError (out, journal). While running: SimulatorError.
+    Raises, before anything runs: OptionError for a network of integers, what `studies.timestep.compare` and `sweeps.run`
+    raise, UnknownNameError (sweeps), FileError and OutputExistsError (out, journal). While running: SimulatorError.
     """
+    if isinstance(network, FixedNetwork):
+        in_floats(network)  # raises: before data, which integers would take otherwise
     check_executor(executor)
     points = _points(sweeps)
     plan = planned(network, data, alphas=alphas, backends=backends, samples=samples)

@@ -86,8 +86,8 @@ def predict(network: Graph, inputs: object) -> Array:
         described.need_weights()
     x = checked("inputs", inputs, np.dtype(described.dtype), (None, described.population(described.input).size))
     if isinstance(network, FixedNetwork):
-        scales = network.scales
-        return scales[network.output].potential.real(integer_oracle.predict(network, scales[network.input].rate.nearest(x)))
+        inputs, _ = network.encode(x, np.zeros((1, described.population(described.output).size)))
+        return network.scales[network.output].potential.real(integer_oracle.predict(network, inputs))
     potentials, _ = _forward(described, x)
     return potentials[described.output]
 

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dyadic_neuro.errors import DataError, DyadicError, FileError, MappingError, OptionError
-from dyadic_neuro.fixed_point.format import FixedFormat
+from dyadic_neuro.fixed_point.format import LIMITS, FixedFormat
 from dyadic_neuro.mappings import chip_files
 from dyadic_neuro.quantity import Quantity, Section, Text, check_number, number, shown, word
 
 IntArray = NDArray[np.int64]
-_FORMATS = {"weight_bits": (4, 16), "message_bits": (4, 24), "state_bits": (8, 32)}  # what a FixedFormat may be
 _MOST_CORES = 2**26  # 16,384 chips of 4096 cores: as far as Loihi's messages can be addressed (Davies et al. 2018)
 
 
@@ -360,7 +359,7 @@ class Chip:
         for name, quantity in self._widths_of_integers().items():
             spoken = quantity.known and (self.graded or name != "message_bits")  # a spike does not say how wide a value is
             bits = _whole(quantity) if spoken else getattr(usual, name)
-            found[name] = int(np.clip(bits, *_FORMATS[name]))
+            found[name] = int(np.clip(bits, *LIMITS[name]))
         found["message_bits"] = min(found["message_bits"], found["state_bits"])
         return FixedFormat(**{**found, **changes})
 

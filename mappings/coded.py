@@ -14,11 +14,11 @@ import numpy as np
 from dyadic_neuro import messages
 from dyadic_neuro.arithmetic import Rules
 from dyadic_neuro.arrays import Array
-from dyadic_neuro.codings import Coding, Receiver, Sender
+from dyadic_neuro.codings import Coding, Rate, Receiver, Sender
 from dyadic_neuro.dynamics import State
 from dyadic_neuro.fixed_point import FixedNetwork
 from dyadic_neuro.losses import Loss
-from dyadic_neuro.mappings.copies import RATE, SENSITIVITY
+from dyadic_neuro.mappings.copies import KINDS, RATE, SENSITIVITY
 from dyadic_neuro.mappings.cores import Core, Packet, Part, Way
 from dyadic_neuro.mappings.counts import Signal, StepCounts
 from dyadic_neuro.mappings.machine import Machine
@@ -49,9 +49,9 @@ class CodedPart(Part):
                 self.planes[kind] = sender.send(self.rate if kind == RATE else self.message, step)
 
     def handed(self) -> Array:
-        """Return what the sensitivity hands its partner: what others hold of it, or its message if it tells nobody."""
+        """Return what the sensitivity hands its partner: its message, or what others hold of it where that is not the same."""
         sender = self.senders.get(SENSITIVITY)
-        return self.message if sender is None else sender.told
+        return self.message if sender is None or sender.exact else sender.told
 
     def own(self) -> Array:
         """Return the rate with which the part's own W^T copies learn: what others hold of it."""
@@ -81,11 +81,17 @@ class CodedCore(Core):
     def packet(self, way: Way) -> Packet:
         """Return what goes along a way in this micro-step."""
         plane = cast(CodedPart, way.part).planes[way.signal[1]][self._micro][:, way.inside]
-        return Packet(way.signal, way.start, way.stop, plane, self._coding.sent(plane))
+        sent = self._coding.sent(plane)
+        return Packet(way.signal, way.start, way.stop, plane, np.count_nonzero(sent, axis=1), sent)
 
     def arriving(self, signal: Signal) -> Array:
         """Return where messages of a signal arrive, (batch, n): before the latches."""
         return self._arriving[signal]
+
+    def work(self, working: frozenset[Signal]) -> None:
+        """Count neurons that work in a micro-step without taking a new state."""
+        for part in self.parts:
+            self.updated += (part.stop - part.start) * sum((part.name, kind) in working for kind in KINDS)
 
     def hear(self, sending: frozenset[Signal]) -> None:
         """Put together what arrived of the signals that are sent in this unit step; the latches of others hold."""
@@ -134,7 +140,11 @@ class CodedMachine(Machine):
         return self._slices[-1]
 
     def step(self, sending: frozenset[Signal], updating: frozenset[Signal], alpha: float) -> list[StepCounts]:
-        """Go through a unit step. Return what was counted in each of its micro-steps, of all samples together."""
+        """Go through a unit step. Return what was counted in each of its micro-steps, of all samples together.
+
+        In every micro-step senders of a rate integrate or draw, and with bits those that are due double their sums: these count
+        as updates, one for a neuron and micro-step.
+        """
         self._step += 1
         self.delivered = []
         sending &= frozenset(self._sent)
@@ -142,12 +152,14 @@ class CodedMachine(Machine):
             part.tell(sending, self._step)
         self._note(sending)
         found, last = [], self._coding.micro_steps - 1
+        working = sending if self._coding.name == Rate.name else updating
         for micro in range(last + 1):
             for core in self._coded:
                 core.at(micro)
             loads = self._carry(sending, (self._batch,))
             for core in self._coded:
                 core.hear(sending)
+                core.work(working - updating if micro == last else working)
                 if micro == last:
                     core.update(updating, alpha)
             each = self._counts(loads)

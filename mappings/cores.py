@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,15 +25,17 @@ class Packet:
     """Messages of one kind from neurons start .. stop - 1 of a population, with their values (batch, stop - start).
 
     All of these neurons send, or, where that depends on the data, those of `sent` (bool, of the shape of the values).
+    `messages` is how many these are in a sample: a number, or (batch,).
     """
 
     signal: Signal
     start: int
     stop: int
     values: Array
+    messages: int | Array
     sent: Array | None = None
 
-    def messages(self, start: int, stop: int) -> int | Array:
+    def among(self, start: int, stop: int) -> int | Array:
         """Return how many messages of a sample come from neurons `start` .. `stop` - 1: a number, or (batch,)."""
         first, last = max(start, self.start), min(stop, self.stop)
         if self.sent is None or first >= last:
@@ -102,7 +105,7 @@ class Way:
     stop: int
     deliveries: tuple[Delivery, ...]
 
-    @property
+    @cached_property
     def inside(self) -> slice:
         """Where these neurons are among those of the part."""
         return slice(self.start - self.part.start, self.stop - self.part.start)
@@ -141,29 +144,30 @@ class Core:
             if way.signal not in sending:
                 continue
             packet = self.packet(way)
-            sent = np.True_ if packet.sent is None else packet.sent
-            if not sent.any():
+            sent, key = packet.sent, (way.signal, way.part.start)
+            if sent is not None and not sent.any():
                 continue
-            neurons = (*sent.shape[:1], way.part.stop - way.part.start)
-            firing.setdefault((way.signal, way.part.start), np.zeros(neurons, bool))[..., way.inside] = sent
-            messages = packet.messages(way.start, way.stop)
+            if key not in firing:
+                firing[key] = np.zeros((*(() if sent is None else sent.shape[:1]), way.part.stop - way.part.start), bool)
+            firing[key][..., way.inside] = True if sent is None else sent
             for delivery in way.deliveries:
-                self.messages_out = self.messages_out + messages
+                self.messages_out += packet.messages
                 yield delivery, packet
         for fired in firing.values():
-            self.fired = self.fired + fired.sum(axis=-1)
+            self.fired += np.count_nonzero(fired, axis=-1)
 
     def packet(self, way: Way) -> Packet:
         """Return what goes along a way now."""
         values = way.part.rate if way.signal[1] == RATE else way.part.message
-        return Packet(way.signal, way.start, way.stop, values[:, way.inside])
+        return Packet(way.signal, way.start, way.stop, values[:, way.inside], way.stop - way.start)
 
     def receive(self, packet: Packet) -> None:
         """Put messages where they arrive, and count the synapses that they meet."""
         self.arriving(packet.signal)[:, packet.start : packet.stop] = packet.values
-        self.messages_in = self.messages_in + packet.messages(packet.start, packet.stop)
+        self.messages_in += packet.messages
         for start, stop, each in self._heard[packet.signal]:
-            self.synaptic_events = self.synaptic_events + packet.messages(start, stop) * each
+            whole = start <= packet.start and packet.stop <= stop
+            self.synaptic_events += (packet.messages if whole else packet.among(start, stop)) * each
 
     def arriving(self, signal: Signal) -> Array:
         """Return where messages of a signal arrive, (batch, n): on the axons."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dyadic_neuro.codings import Coding, Graded, Rate
+from dyadic_neuro.codings import Coding, Delta, Graded, Rate
 from dyadic_neuro.cost import STATIC, Component, Cost
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.fixed_point import FixedNetwork
@@ -43,6 +43,8 @@ def price(
     A batch is as many samples one after the other. With `learning` weights (or sums beside them) change once for each
     sample, since each has its own product to add; `batch` is how many samples they wait for. Each of the steps ends with a
     barrier: where `coding` takes several for a unit step, these are its micro-steps. `network` is what ran, if not floats.
+
+    Raises OptionError for samples that are no multiple of those whose events were counted together.
     """
     chip, counter = mapping.chip, mapping.counter
     tiles, chips = mapping.tiles_in_use, mapping.chips_in_use
@@ -52,7 +54,10 @@ def price(
             counter.priced[counts] = (_events(chip, counter, counts), step_s(chip, counts, counter.mapped, tiles))
         found, time_s = counter.priced[counts]
         times.append(time_s)
-        repeats = 1 if pipelined else samples // counts.samples
+        repeats, rest = (1, 0) if pipelined else divmod(samples, counts.samples)
+        if rest:
+            problem = f"{samples} are no multiple of the {counts.samples} whose events were counted together"
+            raise OptionError("samples", problem, "give a multiple, or counts of one sample")
         for name, count in found.items():
             events[name] += count * repeats
     learned = counter.learning if learning else np.zeros_like(counter.learning)
@@ -64,8 +69,7 @@ def price(
     if powered_s:
         parts.append(Component(STATIC, powered_s, chip.power.static))
     absent = _missing_times(chip, tiles, events)
-    summed = (_BATCHES,) if learning and batch > 1 else ()
-    assumed = (*assumptions(mapping, network, coding), *summed)
+    assumed = (*assumptions(mapping, network, coding), *(_of_learning(counter, batch, coding) if learning else ()))
     return Cost(chip.name, assumed, samples, tuple(parts), tuple(times), learning_s, absent, pipelined)
 
 
@@ -112,15 +116,33 @@ def assumptions(mapping: Mapping, network: Graph | None = None, coding: Coding =
     return (*chip.hypotheses, emulated, *widths)
 
 
+def _of_learning(counter: Counter, batch: int, coding: Coding) -> tuple[str, ...]:
+    """Return what the cost of learning takes for granted."""
+    found = [_BATCHES] if batch > 1 else []
+    if coding.name == Delta.name:
+        synapses = int(counter.plastic.sum())
+        found.append(f"delta: an update of weights takes {synapses:,} synaptic operations to form the sums again, not counted")
+        if batch > 1:
+            found.append("delta: every sample of a batch has latches of its own, whose memory is not counted")
+    return tuple(found)
+
+
+def _beyond(chip: Chip, bits: int) -> str:
+    """Return what to say of messages of so many bits: nothing if they fit, or if nobody knows what would."""
+    most = chip.widths.message.value if chip.graded else None
+    return "" if most is None or bits <= most else f", wider than the chip's {int(most)} bit"
+
+
 def _of_integers(chip: Chip, network: FixedNetwork, coding: Coding) -> tuple[str, ...]:
     """Return what the numbers of a run take for granted that computes what the chip would."""
     form, widest, wire = network.format, max(network.message_bits.values()), coding.wire_bits(network.format.message_bits)
     widths = f"weights {form.weight_bits} bit, messages {form.message_bits} bit, states {form.state_bits} bit"
     found = [*(chip.hypotheses if wire > 1 else ()), f"fixed point: {widths}"]
     if widest > form.message_bits:
-        found.append(f"partial sums travel whole, in messages of up to {widest} bit")
+        found.append(f"partial sums travel whole, in messages of up to {widest} bit{_beyond(chip, coding.wire_bits(widest))}")
     if coding.name != _GRADED.name:
-        found.append(f"coding {coding.name}: {coding.micro_steps} micro-steps a step, each with a barrier; {wire} bit a message")
+        steps = f"micro-steps in a step, each with a barrier: {coding.micro_steps}"
+        found.append(f"coding {coding.name}: {steps}; {wire} bit a message{_beyond(chip, wire)}")
         found.append("memory for what senders and receivers of the coding hold is counted where weights learn only")
     if coding.name == Rate.name:
         found.append("a sign is an axon of its own: axons are counted once for both")

@@ -83,13 +83,18 @@ class Counter:
         return self._by_core(m.slices.core, m.slices.sizes * each[m.slices.population])
 
     @cached_property
+    def plastic(self) -> Array:
+        """The plastic synapses of each core, (cores,)."""
+        m = self._mapping
+        return self._by_core(m.slices.core[m.synapses.slice], m.synapses.axons * m.synapses.per_message * m.synapses.plastic)
+
+    @cached_property
     def learning(self) -> Array:
         """The plastic synapses and biases of each core, (cores,)."""
         m = self._mapping
-        held = m.synapses.axons * m.synapses.per_message * m.synapses.plastic
         biased = np.array([m.network.population(name).bias is not None for name in m.slices.names])
         biases = m.slices.sizes * biased[m.slices.population]
-        return self._by_core(m.slices.core[m.synapses.slice], held) + self._by_core(m.slices.core, biases)
+        return self.plastic + self._by_core(m.slices.core, biases)
 
     def step(self, sending: frozenset[Signal], updating: frozenset[Signal]) -> StepCounts:
         """Return the events of a step in which these signals are sent, and these states take a new value."""

@@ -121,7 +121,7 @@ class Machine:
         loads = np.zeros((len(self._links), *samples), np.int64)
         for delivery, packet in packets:
             if len(path := self._path(delivery.sender, delivery.receiver)):
-                loads[path] += packet.messages(packet.start, packet.stop)
+                loads[path] += packet.messages
             self.cores[delivery.receiver].receive(packet)
         return loads.T
 

@@ -43,8 +43,8 @@ class OutputAxons:
         return plane if self._sender is None else plane.astype(self.told.dtype)
 
     def handed(self, message: Array) -> Array:
-        """Return what a core keeps for its own synapses: the message or, with a coding, what receivers hold of it."""
-        return message if self._sender is None else self._sender.told
+        """Return what a core keeps for its own synapses: the message or, with an inexact coding, what receivers hold of it."""
+        return message if self._sender is None or self._sender.exact else self._sender.told
 
 
 class InputAxons:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import contextmanager
 
 # Workers side by side take the processors. Threads of a BLAS beside them would spin while they wait for one: small matrices then
 # take three times as long. It has to be said before numpy is there, and what the tests start inherits it.
@@ -10,6 +11,8 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from dyadic_neuro import errors
 
 # A shell starts what runs in the background without it, and what a test starts and interrupts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,3 +56,40 @@ def apart(worst):
         return max(worst(getattr(found, part), getattr(wanted, part)) for part in parts)
 
     return measure
+
+
+BUILTINS = {
+    errors.NetworkError: ValueError,
+    errors.CycleError: ValueError,
+    errors.DataError: ValueError,
+    errors.OptionError: ValueError,
+    errors.UnknownNameError: LookupError,
+    errors.MissingExtraError: ImportError,
+    errors.FileError: ValueError,
+    errors.CheckpointError: ValueError,
+    errors.OutputExistsError: FileExistsError,
+    errors.SessionClosedError: RuntimeError,
+    errors.DivergedError: ArithmeticError,
+    errors.SaturationError: OverflowError,
+}
+
+
+@pytest.fixture(scope="session")
+def refuses():
+    """The context in which exactly this error is raised, with its field, these words, and a fix."""
+
+    @contextmanager
+    def context(error, field, *says):
+        with pytest.raises(error) as caught:
+            yield
+        found = caught.value
+        assert type(found) is error
+        assert isinstance(found, errors.DyadicError)
+        assert isinstance(found, BUILTINS[error])
+        assert found.field == field
+        assert found.fix
+        assert str(found) == f"{field}: {found.problem}; {found.fix}"
+        for word in says:
+            assert word in str(found)
+
+    return context

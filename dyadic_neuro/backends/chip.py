@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from dyadic_neuro.mappings.cores import Delivery
 from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.counts import StepCounts
 from dyadic_neuro.mappings.machine import Machine
+from dyadic_neuro.mappings.mapping import AnyNetwork, map_network
 from dyadic_neuro.mappings.mapping import Mapping as Placed
-from dyadic_neuro.mappings.mapping import map_network
 from dyadic_neuro.mappings.pipeline import Pipeline
 from dyadic_neuro.network import Network
 from dyadic_neuro.schedule import Schedule
@@ -83,11 +84,11 @@ class MappedChip:
         found.check(network)
         return found
 
-    def deployed(self, network: Network) -> Network:
+    def deployed(self, network: AnyNetwork) -> AnyNetwork:
         """Return the network that will run: another one where a fan-in was divided. Raises as `mapping`."""
         return self.mapping(network).apply(network)
 
-    def open(self, network: Network) -> ChipSession:
+    def open(self, network: Graph) -> ChipSession:
         """Return a session for the network. Raises as `mapping`."""
         return ChipSession(network, self.mapping(network), fast=self._fast)
 
@@ -103,7 +104,7 @@ class ChipSession(LocalSession):
     counts those of all samples of the relaxation, or of the last epoch, together.
     """
 
-    def __init__(self, network: Network, mapping: Placed, *, fast: bool) -> None:
+    def __init__(self, network: Graph, mapping: Placed, *, fast: bool) -> None:
         self._network, self._mapping, self._fast = network, mapping, fast
         self._running = mapping.apply(network)
         self.counts: list[StepCounts] = []
@@ -119,7 +120,7 @@ class ChipSession(LocalSession):
         return replace(trace, backend="chip", gradients=restore(trace.gradients), restore=restore)
 
     def _relax_layers(self, order: Relaxation) -> Trace:
-        with Reference().open(self._running) as session:
+        with Reference().open(cast(Network, self._running)) as session:  # it takes integers too
             trace = session.relax(order)
         return replace(trace, pricing=lambda: self._price(order, self._scheduled(order.schedule, order.steps)))
 
@@ -155,7 +156,7 @@ class ChipSession(LocalSession):
         return self._learn_layers(running, on_window) if self._fast else self._learn_cores(running, on_window)
 
     def _learn_layers(self, order: Learning, on_window: Callable[[float], None]) -> Iterator[Epoch]:
-        with Reference().open(self._running) as session:
+        with Reference().open(cast(Network, self._running)) as session:  # it takes integers too
             for epoch in session.learn(order, on_window):
                 self.check_open()
                 yield self._restored(epoch, order, list(self._scheduled(order.schedule, order.window)))
@@ -233,10 +234,10 @@ class ChipSession(LocalSession):
 
     def _machine(self, order: Relaxation | Learning, initial: State, batch: int) -> Machine:
         """Return the chip with the network on it."""
-        parts = (self._mapping, self._running, order.feedback, initial, batch)
-        if isinstance(self._running, FixedNetwork) and order.coding.name != "graded":
-            return CodedMachine(*parts, order.coding)
-        return Machine(*parts)
+        network = self._running
+        if isinstance(network, FixedNetwork) and order.coding.name != "graded":
+            return CodedMachine(self._mapping, network, order.feedback, initial, batch, order.coding)
+        return Machine(self._mapping, network, order.feedback, initial, batch)
 
     def _add(self, counts: list[StepCounts]) -> None:
         """Take in the counts of a window: one after the other, or where they are of many samples summed up over windows."""

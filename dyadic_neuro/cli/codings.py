@@ -38,6 +38,7 @@ _HEADINGS = (
     "messages",
     "bits",
     "energy",
+    "static",
     "time",
     "test accuracy",
 )
@@ -116,6 +117,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.messages:,.0f}",
         f"{row.bits:,.0f}",
         _amount(row.energy),
+        _amount(row.static),
         _amount(row.time),
         "-" if row.accuracy is None else f"{row.accuracy:.1%}",
     ]
@@ -129,11 +131,12 @@ def _notes(report: Report) -> list[str]:
         for what in ("energy", "time")
     }
     notes = [
-        f"Of {report.samples} samples, each from the zero state; schedule {report.schedule}.",
+        f"Of {report.samples} samples on {report.chip}, each from the zero state; schedule {report.schedule}.",
         "exact: every gradient is bit for bit that of integer backpropagation.",
         "cosine: to that gradient, of the worst parameter; to float: to the float network's.",
         f"Micro-steps, messages, bits, energy and time are of one sample without learning; test accuracy: {learned}.",
         f"Energy and time: a model of {report.chip}, not measurements.",
+        "static: what of the energy is static power over that time, of whole chips however few of their cores are in use.",
     ]
     notes += [f"Not known, and left out of the {what}: {names}." for what, names in missing.items() if names]
     alike: dict[tuple[str, ...], list[str]] = {}

@@ -29,7 +29,7 @@ from dyadic_neuro.cli.shared import (
 from dyadic_neuro.datasets import load
 from dyadic_neuro.errors import OptionError
 from dyadic_neuro.studies import tables
-from dyadic_neuro.studies.precision import FILE, SWEEPS, findings, shares, sweep_widths
+from dyadic_neuro.studies.precision import FILE, NOTE, SWEEPS, findings, shares, sweep_widths
 from dyadic_neuro.training import train
 
 FIGURE = "precision.png"
@@ -56,7 +56,8 @@ def run(
 ) -> None:
     """Compare the gradients of integers with those of floats, over the bits of weights, messages and states.
 
-    A width is changed alone, with the others at their defaults. Scales are chosen by a calibration on the batch, and without one.
+    A width is changed with the others at their defaults, but messages are never wider than states. Scales are chosen by a
+    calibration on the batch, and without one.
     """
     if markdown and as_json:
         raise OptionError("markdown", "is asked for, and JSON too", "leave one out")
@@ -81,12 +82,13 @@ def run(
     sentences = [*map(str, findings(table)), *filter(None, [shares(table)])]
     if as_json:
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        print_json({"network": title, "rows": rows, "findings": sentences, "files": [str(path) for path in files]})
+        facts = {"network": title, "rows": rows, "findings": sentences, "note": NOTE}
+        print_json(facts | {"files": [str(path) for path in files]})
         return
     if markdown:
         cells = [list(_HEADINGS), ["---"] * len(_HEADINGS), *_cells(table)]
         typer.echo("\n".join(f"| {' | '.join(row)} |" for row in cells))
-        typer.echo("\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+        typer.echo(f"\n{NOTE}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
         return
     shown = Table(*_HEADINGS, title="of the worst parameter; error is relative", title_justify="left", box=SIMPLE_HEAD)
     for row in _cells(table):
@@ -94,6 +96,7 @@ def run(
     console = stdout if stdout.is_terminal else Console(width=_WIDE)
     console.print(title, highlight=False, markup=False, soft_wrap=True)
     console.print(shown)
+    console.print(NOTE, highlight=False, markup=False, soft_wrap=True)
     for sentence in sentences:
         console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     if missing is not None:

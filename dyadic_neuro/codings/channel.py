@@ -18,6 +18,11 @@ class Sender:
         self._coding, self._bits, self._signal, self._first = coding, bits, signal, first
         self.told = told
 
+    @property
+    def exact(self) -> bool:
+        """Whether receivers hold the message, bit for bit."""
+        return self._coding.exact
+
     def send(self, message: Array, step: int) -> Array:
         """Return the planes (K, batch, n) that tell the message in unit step `step` (the first is 1)."""
         planes = self._coding.planes(message, self.told, self._bits, Draw(self._signal, self._first, step))

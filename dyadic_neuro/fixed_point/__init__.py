@@ -29,8 +29,8 @@ Every variable is an integer. [x] is x rounded to nearest with ties up, floor(x 
    The sum in the brackets is exact, whatever the exponents of its terms: products are shifted to the left to the finest exponent
    there is, never to the right. It is rounded once and limited once, so that no order of summation and no mapping shows. In a
    network sums have at most 62 bits, for all weights, messages and slopes of their widths; others are refused.
-5. Saturation. What leaves its width is limited to it. Each number of u, s, weights and biases that this changes counts as one;
-   with `strict` any makes an error.
+5. Saturation. What leaves its width is limited to it. Each number of u, s, weights (in the forward copy: the other one is the
+   same weight) and biases that this changes counts as one, and so does each input and target; with `strict` any makes an error.
 6. Exact rate functions, of potentials with the exponent e; phi'(0) = 0 at kinks, and slopes are integers of the exponent given:
        identity     r = u                        slope 1                          exponent 0
        relu         r = max(u, 0)                slope 1 for u > 0, else 0        exponent 0
@@ -59,7 +59,8 @@ Every variable is an integer. [x] is x rounded to nearest with ties up, floor(x 
        decay = lr weight_decay 2^kept in float64, to nearest with ties to even; 0 for biases
        change = ((-G factor) >> dropped) - w decay
        w <- limit(w + ((change + h) >> kept)),   h = 2^(kept-1) to nearest, random to kept bits stochastically; 0 if kept = 0
-   A learning rate or a batch for which G factor has more than 62 bits is refused, and so is lr weight_decay > 1.
+   Refused are M < 7 (a batch too large, or messages too wide), a learning rate for which G factor has more than 62 bits, and
+   lr weight_decay > 1.
 11. Random numbers. h is the upper `kept` bits of word(seed, update, cell). With all in 64 bits and g = 0x9E3779B97F4A7C15:
        word(a, b, c) = mix(mix(mix(a + g) ^ (b + g)) ^ (c + g))
        mix(z): z ^= z >> 30; z *= 0xBF58476D1CE4E5B9; z ^= z >> 27; z *= 0x94D049BB133111EB; z ^= z >> 31   (SplitMix64)

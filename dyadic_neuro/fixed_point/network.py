@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dyadic_neuro.arrays import Array, checked, frozen
-from dyadic_neuro.errors import DataError, FileError, NetworkError, UnknownNameError
+from dyadic_neuro.errors import DataError, FileError, NetworkError, SaturationError, UnknownNameError
 from dyadic_neuro.fixed_point.format import FixedFormat
 from dyadic_neuro.fixed_point.functions import FixedActivation, FixedLoss, fixed_activation, fixed_loss, passing
 from dyadic_neuro.fixed_point.population import FixedPopulation, Scales
@@ -226,7 +226,13 @@ class FixedNetwork(Graph):
     # Data
 
     def encode(self, inputs: Array, targets: Array) -> tuple[Array, Array]:
-        """Return real inputs (samples, n_input) and target rows (samples, n_output) as integers, limited to those there are."""
+        """Return real inputs (samples, n_input) and target rows (samples, n_output) as integers, limited to those there are.
+
+        Raises SaturationError for what is limited, if the format is strict.
+        """
+        lost = self.unfit(inputs, targets) if self.format.strict else 0
+        if lost:
+            raise SaturationError("data", f"left its range {lost:,} times", "calibrate with these data, or use no strict format")
         return self.scales[self.input].rate.nearest(inputs), cast(FixedLoss, self.loss).target.nearest(targets)
 
     def unfit(self, inputs: Array, targets: Array) -> int:

@@ -54,7 +54,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
         raise FileError(str(path), f"cannot be read as a {kind} ({error})", "it is corrupt: use another copy") from None
     if not isinstance(record, dict) or record.get("format") != _FORMAT or record.get("kind") != kind:
         other = record.get("kind") if isinstance(record, dict) else type(record).__name__
-        raise FileError(str(path), f"is a file of kind {other!r}, not {kind!r}", f"name a {kind} file")
+        integers = (other, kind) == ("fixed network", "network")
+        fix = (
+            "use FixedNetwork.load(path).real().save(...), which holds the same in floats" if integers else f"name a {kind} file"
+        )
+        raise FileError(str(path), f"is a file of kind {other!r}, not {kind!r}", fix)
     return record, found
 
 

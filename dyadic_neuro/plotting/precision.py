@@ -8,7 +8,7 @@ import numpy as np
 
 from dyadic_neuro.plotting.canvas import new_figure, plain
 from dyadic_neuro.plotting.system import DISTINCT
-from dyadic_neuro.studies.precision import CLOSE, SWEEPS
+from dyadic_neuro.studies.precision import CLOSE, NOTE, SWEEPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def lost_precision(table: Table, title: str = "") -> Figure:
 
     `table` is one of `studies.precision.sweep_widths`. A line is the worst parameter that leads to a population: solid with a
     calibration, dashed without one; crosses mark the widths at which something saturated, the dotted line is a cosine of
-    0.999. Raises MissingExtraError.
+    0.999. A note says that messages are never wider than states. Raises MissingExtraError.
     """
     figure = new_figure(11.0, 6.6)
     from matplotlib.ticker import MultipleLocator
@@ -54,7 +54,15 @@ def lost_precision(table: Table, title: str = "") -> Figure:
     top.set_yticks(list(_COSINES), list(_COSINES.values()))
     top.set_ylim(3.0, _FLOOR / 2)  # better is higher
     bottom.set_ylabel("relative error", fontsize=_TEXT)
-    figure.legend(handles=_keys(colors), loc="outside lower center", ncols=4, frameon=False, fontsize=_TEXT)
+    figure.legend(
+        handles=_keys(colors),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        title=NOTE,
+        fontsize=_TEXT,
+        title_fontsize=_TEXT,
+    )
     figure.suptitle(plain(title), fontsize=_TEXT)
     return figure
 

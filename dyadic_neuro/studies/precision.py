@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,9 @@ from dyadic_neuro.studies.tables import frame, need_pandas
 FILE = "precision.csv"
 CLOSE = 0.999
 """The cosine from which on a width counts as enough."""
+
+NOTE = "Messages are never wider than states: narrow states narrow messages too, wide messages widen states."
+"""What the sweeps of messages and states change beside their own widths."""
 
 WEIGHT_BITS = tuple(range(4, 17))
 MESSAGE_BITS = tuple(range(4, 25))
@@ -43,24 +47,44 @@ _FIELDS = {"weights": "weight_bits", "messages": "message_bits", "states": "stat
 SWEEPS = tuple(_FIELDS)
 
 
+class Widths(NamedTuple):
+    """The bits of weights, messages and states in a format."""
+
+    weight_bits: int
+    message_bits: int
+    state_bits: int
+
+
 @dataclass(frozen=True)
 class Finding:
-    """The first width of a sweep whose gradients have a cosine of at least `CLOSE` in every parameter, None for none of them.
+    """From which width of a sweep on the gradients have a cosine of at least `CLOSE` in every parameter.
 
-    `form` is the format that the sweep changes.
+    `first` are the widths of that format, `uncalibrated` those of the one without calibration; None where
+    the widest is not enough.
     """
 
     sweep: str
-    bits: int | None
-    uncalibrated_bits: int | None
-    form: FixedFormat
+    first: Widths | None
+    uncalibrated: Widths | None
 
     def __str__(self) -> str:
-        others = [f"{name} of {getattr(self.form, field)} bits" for name, field in _FIELDS.items() if name != self.sweep]
-        first = f"no width reaches a cosine of {CLOSE}" if self.bits is None else f"{self.bits} bits are the first to reach"
-        end = "" if self.bits is None else f" a cosine of {CLOSE} in every parameter"
-        without = "no width does" if self.uncalibrated_bits is None else f"{self.uncalibrated_bits} bits are"
-        return f"{self.sweep}: {first}{end} (without calibration {without}), with {' and '.join(others)}"
+        reached = f"a cosine of {CLOSE}"
+        if self.first is None:
+            found = f"the widest does not reach {reached}"
+        else:
+            found = f"from {self._bits(self.first)} bits on {reached} is reached in every parameter, {self._others(self.first)}"
+        if self.uncalibrated is None:
+            return f"{self.sweep}: {found} (without calibration the widest does not)"
+        return (
+            f"{self.sweep}: {found} (without calibration from {self._bits(self.uncalibrated)}, {self._others(self.uncalibrated)})"
+        )
+
+    def _bits(self, widths: Widths) -> int:
+        return int(getattr(widths, _FIELDS[self.sweep]))
+
+    def _others(self, widths: Widths) -> str:
+        others = [f"{name} of {getattr(widths, field)}" for name, field in _FIELDS.items() if name != self.sweep]
+        return f"with {' and '.join(others)}"
 
 
 def sweep_widths(
@@ -104,13 +128,10 @@ def sweep_widths(
     return frame(_COLUMNS, parts)
 
 
-def findings(table: Any, form: FixedFormat | None = None) -> tuple[Finding, ...]:  # noqa: ANN401
-    """Return for each sweep in a table of `sweep_widths` the first width that is enough; `form` as it was given there."""
-    base = FixedFormat() if form is None else form
+def findings(table: Any) -> tuple[Finding, ...]:  # noqa: ANN401
+    """Return for each sweep in a table of `sweep_widths` the width from which on all that hold the network are enough."""
     there = [name for name in SWEEPS if (table["sweep"] == name).any()]
-    return tuple(
-        Finding(name, _first(table, name, calibrated=True), _first(table, name, calibrated=False), base) for name in there
-    )
+    return tuple(Finding(name, *(_enough(table, name, calibrated=known) for known in (True, False))) for name in there)
 
 
 def shares(table: Any, form: FixedFormat | None = None) -> str | None:  # noqa: ANN401
@@ -139,9 +160,9 @@ def _forms(base: FixedFormat, widths: dict[str, Sequence[int]]) -> Iterator[tupl
     for sweep, listed in widths.items():
         for bits in listed:
             changed: dict[str, Any] = {_FIELDS[sweep]: bits}
-            if sweep == "messages" and isinstance(bits, int):
+            if sweep == "messages" and isinstance(bits, Integral):
                 changed["state_bits"] = max(base.state_bits, bits)
-            if sweep == "states" and isinstance(bits, int):
+            if sweep == "states" and isinstance(bits, Integral):
                 changed["message_bits"] = min(base.message_bits, bits)
             yield sweep, replace(base, strict=False, **changed)
 
@@ -174,8 +195,14 @@ def _row(
     }
 
 
-def _first(table: Any, sweep: str, *, calibrated: bool) -> int | None:  # noqa: ANN401
+def _enough(table: Any, sweep: str, *, calibrated: bool) -> Widths | None:  # noqa: ANN401
     rows = table[(table["sweep"] == sweep) & (table["calibrated"] == calibrated) & (table["reason"] == "")]
-    worst = rows.groupby(_FIELDS[sweep])["cosine"].min()
-    enough = worst.index[worst >= CLOSE]
-    return int(enough.min()) if len(enough) else None
+    found = None
+    for bits, worst in rows.groupby(_FIELDS[sweep])["cosine"].min().sort_index(ascending=False).items():
+        if not worst >= CLOSE:
+            break
+        found = bits
+    if found is None:
+        return None
+    row = rows[rows[_FIELDS[sweep]] == found].iloc[0]
+    return Widths(*(int(row[field]) for field in Widths._fields))

@@ -323,7 +323,7 @@ def test_a_long_step_is_not_taken_for_silence():
             return told[-1]
 
         session._guard._next = noted
-        session.relax(prepare(fixed, *networks.batch(network, 1, 1), steps=1, record="last", coding=Rate(2048, "lif")))
+        session.relax(prepare(fixed, *networks.batch(network, 1, 1), steps=1, record="last", coding=Rate(8192, "lif")))
     kinds = [kind for kind, _, _ in told]
     assert "alive" in kinds[: kinds.index("report")]
     assert {step for kind, step, _ in told if kind == "alive"} == {1}

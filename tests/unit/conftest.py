@@ -1,51 +1,13 @@
 """What the unit tests share. Fixtures of the session, because hypothesis draws many examples within one test."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 
-from dyadic_neuro import errors
 from dyadic_neuro.network import Network
 from dyadic_neuro.population import Population
 from dyadic_neuro.projection import Projection
 
-BUILTINS = {
-    errors.NetworkError: ValueError,
-    errors.CycleError: ValueError,
-    errors.DataError: ValueError,
-    errors.OptionError: ValueError,
-    errors.UnknownNameError: LookupError,
-    errors.MissingExtraError: ImportError,
-    errors.FileError: ValueError,
-    errors.CheckpointError: ValueError,
-    errors.OutputExistsError: FileExistsError,
-    errors.SessionClosedError: RuntimeError,
-    errors.DivergedError: ArithmeticError,
-    errors.SaturationError: OverflowError,
-}
 SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "gelu", "sin")
-
-
-@pytest.fixture(scope="session")
-def refuses():
-    """The context in which exactly this error is raised, with its field, these words, and a fix."""
-
-    @contextmanager
-    def context(error, field, *says):
-        with pytest.raises(error) as caught:
-            yield
-        found = caught.value
-        assert type(found) is error
-        assert isinstance(found, errors.DyadicError)
-        assert isinstance(found, BUILTINS[error])
-        assert found.field == field
-        assert found.fix
-        assert str(found) == f"{field}: {found.problem}; {found.fix}"
-        for word in says:
-            assert word in str(found)
-
-    return context
 
 
 @pytest.fixture(scope="session")

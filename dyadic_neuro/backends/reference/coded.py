@@ -20,9 +20,9 @@ from dyadic_neuro.schedule import Schedule
 class CodedCircuit(Circuit):
     """Synapses hear what the coding lets them hear of a message; a population's own synapses hear what the others do.
 
-    So both copies of a weight learn from the same integers, whatever the coding. A population whose sensitivity crosses to
-    others has a hidden one before it, and its sensitivity is exact at 2D - 1: what it told last is what it knows at 2D. Where it
-    does not cross, the forward copies read the sensitivity of 2D in their own core.
+    With an exact coding every step, gradient and update is that of graded messages. With another both copies of a weight still
+    learn from the same integers: the forward copy, too, reads what was told last of a sensitivity that crosses to others. (There
+    a hidden population comes before, so that 2D - 1 steps are enough; one that does not cross is read in its own core.)
 
     `sent` holds for each signal the messages of every step since `forget`, of all samples and micro-steps.
     """
@@ -91,4 +91,4 @@ class CodedCircuit(Circuit):
 
     def _handed(self, name: str) -> Array:
         sender = self._senders.get((name, messages.SENSITIVITY))
-        return super()._handed(name) if sender is None else sender.told
+        return super()._handed(name) if sender is None or self._coding.exact else sender.told

@@ -9,7 +9,7 @@ from dyadic_neuro.errors import CycleError, DataError, OptionError, SaturationEr
 from dyadic_neuro.population import Population
 from dyadic_neuro.projection import Projection
 from dyadic_neuro.studies import precision
-from dyadic_neuro.studies.precision import SWEEPS, Finding, findings, shares, sweep_widths
+from dyadic_neuro.studies.precision import NOTE, SWEEPS, Finding, Widths, findings, shares, sweep_widths
 from dyadic_neuro.testing import networks
 
 LEARNING = {"weight_headroom_bits": 1, "headroom_bits": 3, "rounding": "stochastic"}
@@ -161,33 +161,61 @@ def test_a_format_that_cannot_hold_the_network_says_why_in_its_row(small):
     assert (table["reason"] == "").sum() == 2 * len(small[0].parameters)
 
 
-def test_the_first_width_that_is_enough_is_told_in_a_sentence():
+def table_of(*rows):
+    """A table of (sweep, weight_bits, message_bits, state_bits, calibrated, cosine), None for a format that holds nothing."""
     pd = pytest.importorskip("pandas")
-    rows = [
-        ("weights", b, 16, 24, c, "p", cos, 1.0, 0.0, 0.0, "")
-        for b, c, cos in [(4, True, 0.9), (5, True, 0.9995), (5, False, 0.5)]
-    ]
-    rows += [
-        ("weights", 5, 16, 24, True, "q", 0.99, 1.0, 0.0, 0.0, ""),
-        ("weights", 6, 16, 24, True, "q", 0.999, 1.0, 0.0, 0.0, ""),
-    ]
-    rows += [("states", 8, 16, 8, True, "", np.nan, np.nan, np.nan, np.nan, "too narrow")]
-    columns = ["sweep", "weight_bits", "message_bits", "state_bits", "calibrated"]
-    table = pd.DataFrame(
-        rows, columns=[*columns, "parameter", "cosine", "same_weights", "relative_error", "saturations", "reason"]
+    columns = ["sweep", "weight_bits", "message_bits", "state_bits", "calibrated", "cosine"]
+    table = pd.DataFrame(rows, columns=columns).astype({"cosine": float})
+    table["reason"] = np.where(table["cosine"].isna(), "too narrow", "")
+    return table.assign(parameter="p", same_weights=1.0, relative_error=0.0, saturations=0.0)
+
+
+def test_a_finding_names_the_widths_of_the_format_that_is_enough():
+    weights = [("weights", bits, 16, 24, True, cosine) for bits, cosine in [(4, 0.9), (5, 0.9995), (5, 0.99), (6, 0.999)]]
+    states = [("states", 8, bits, bits, known, cosine) for bits, known, cosine in [(8, True, 0.9), (9, True, 1), (9, False, 1)]]
+    table = table_of(*weights, ("weights", 6, 16, 24, False, 0.5), *states, ("messages", 8, 24, 24, True, None))
+    assert findings(table) == (
+        Finding("weights", Widths(6, 16, 24), None),
+        Finding("messages", None, None),
+        Finding("states", Widths(8, 9, 9), Widths(8, 9, 9)),
     )
-    form = dn.FixedFormat()
-    assert findings(table) == (Finding("weights", 6, None, form), Finding("states", None, None, form))
-    said, nothing = (str(finding) for finding in findings(table))
-    assert said.startswith("weights: 6 bits are the first to reach a cosine of 0.999 in every parameter")
-    assert said.endswith("(without calibration no width does), with messages of 16 bits and states of 24 bits")
-    assert "no width reaches" in nothing
+    reached, neither = "bits on a cosine of 0.999 is reached in every parameter", "(without calibration the widest does not)"
+    others = "with weights of 8 and messages of 9"
+    assert [str(finding) for finding in findings(table)] == [
+        f"weights: from 6 {reached}, with messages of 16 and states of 24 {neither}",
+        f"messages: the widest does not reach a cosine of 0.999 {neither}",
+        f"states: from 9 {reached}, {others} (without calibration from 9, {others})",
+    ]
+
+
+def test_a_width_is_enough_only_if_all_wider_ones_are():
+    cosines = [(4, 0.9995), (5, 0.99), (6, 0.9995), (7, 1.0), (8, None)]
+    table = table_of(*[("weights", bits, 16, 24, True, cosine) for bits, cosine in cosines])
+    assert findings(table) == (Finding("weights", Widths(6, 16, 24), None),)
+    assert findings(table[table["weight_bits"] < 6]) == (Finding("weights", None, None),)
+
+
+def test_the_finding_of_narrow_states_has_the_messages_that_were_tried(small):
+    table = tabled(small, weight_bits=(), message_bits=(), state_bits=(15, 24))
+    found = findings(table)[0].first
+    assert found == Widths(8, 15, 15)
+    worst = table[table["calibrated"] & (table["state_bits"] == 15) & (table["message_bits"] == 15)]["cosine"].min()
+    assert worst >= precision.CLOSE
+
+
+def test_what_weights_lose_is_told_for_the_format_itself():
+    table = table_of(("weights", 6, 16, 24, True, 0.999))
     assert shares(table) is None
-    six = dn.FixedFormat(weight_bits=6)
-    assert shares(table, six) == (
+    assert shares(table, dn.FixedFormat(weight_bits=6)) == (
         "6-bit weights, 16-bit messages and 24-bit states: the cosine is 1e-03 below 1, and 0e+00 beside floats of the same "
         "rounded weights"
     )
+
+
+def test_widths_of_an_array_are_those_of_a_tuple(small):
+    lists = {"weight_bits": (8,), "message_bits": (24,), "state_bits": (8, 12)}
+    whole = tabled(small, form=dn.FixedFormat(state_bits=20), **lists)
+    assert whole.equals(tabled(small, form=dn.FixedFormat(state_bits=20), **{k: np.array(v) for k, v in lists.items()}))
 
 
 def test_cosines_of_what_has_no_direction():
@@ -240,4 +268,5 @@ def test_the_figure_has_a_line_for_each_layer_with_and_without_calibration(small
     assert any(line.get_ydata()[0] == worst for line in panels[1, 0].lines)
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["hidden1", "hidden2", "output", "calibrated", "uncalibrated", "something saturated", "cosine 0.999"]
+    assert figure.legends[0].get_title().get_text() == NOTE
     plotting.save(figure, tmp_path / "figure.png")

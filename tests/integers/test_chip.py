@@ -12,6 +12,8 @@ from dyadic_neuro.backends.base import Learning
 from dyadic_neuro.codings import BitSerial, Delta, Graded, Rate
 from dyadic_neuro.dynamics import State, feedback_copies
 from dyadic_neuro.errors import CapacityError, OptionError, SaturationError
+from dyadic_neuro.mappings.chip import Chip
+from dyadic_neuro.mappings.cost import price
 from dyadic_neuro.mappings.mapping import Mapping, map_network
 from dyadic_neuro.mappings.slices import Slices
 from dyadic_neuro.relaxation import prepare
@@ -201,6 +203,10 @@ def test_both_copies_are_bit_identical_after_1000_stochastic_updates_on_three_ma
 # What is counted
 
 
+def neurons(network, signals):
+    return sum(network.population(name).size for name, _ in signals)
+
+
 @FEW
 @given(chains(3), FORMATS, SEEDS, SCHEDULES, st.sampled_from([Delta(), Delta(3), BitSerial(), Rate(8)]))
 def test_cores_count_the_messages_that_the_reference_sends(network, form, seed, schedule, coding):
@@ -208,7 +214,7 @@ def test_cores_count_the_messages_that_the_reference_sends(network, form, seed, 
     assume(not mapping.division.divided)
     fixed, x, y = quantized(network, form, seed, 3)
     order = prepare(fixed, x, y, schedule=schedule, coding=coding)
-    wanted = dn.relax(fixed, x, y, schedule=schedule, coding=coding).messages
+    graded, wanted = (dn.relax(fixed, x, y, schedule=schedule, coding=sent).messages for sent in (Graded(), coding))
     with dn.backends.MappedChip(mapping).open(fixed) as session:
         trace = session.relax(order)
         counts, packets = session.counts, session.packets
@@ -222,9 +228,12 @@ def test_cores_count_the_messages_that_the_reference_sends(network, form, seed, 
         assert sum(c.fired.sum() for c in own) == sum(n for t, n, _ in sent if t == step)
         assert sum(c.synaptic_events.sum() for c in own) == sum(n * size for t, n, size in sent if t == step)
         assert sum(c.messages_out.sum() for c in own) == sum(c.messages_in.sum() for c in own)
-        assert not any(c.updated.any() for c in own[:-1])
-        due = sum(network.population(name).size for name, _ in mapping.counter.signals(order.schedule, step)[1])
-        assert own[-1].updated.sum() == 3 * due
+        # in each micro-step senders of a rate integrate or draw, and who is due doubles the bits so far: once, if both
+        due = mapping.counter.signals(order.schedule, step)[1]
+        telling = {(entry.source, entry.kind) for entry in graded if not entry.local and entry.step == step}
+        working = telling if coding.name == "rate" else due
+        assert [c.updated.sum() for c in own[:-1]] == [3 * neurons(network, working)] * (micro - 1)
+        assert own[-1].updated.sum() == 3 * neurons(network, working | due)
     assert any(trace.cost.components)
 
 
@@ -245,14 +254,43 @@ def test_a_batch_costs_what_its_samples_cost_one_by_one(network, form, seed, sch
 
 @FEW
 @given(NETWORKS, FORMATS, SEEDS)
-def test_delta_sends_at_most_two_messages_a_dyad_and_sample_under_wavefront(network, form, seed):
+def test_delta_sends_no_more_than_graded_and_nothing_of_a_sample_that_is_shown_again(network, form, seed):
     mapping = mapped(network, seed)
     fixed, x, y = quantized(network, form, seed, 3)
-    order = prepare(fixed, x, y, running=mapping.apply(fixed), schedule="wavefront", coding=Delta(0))
-    with dn.backends.MappedChip(mapping).open(fixed) as session:
-        session.relax(order)
-        fired = sum(int(counts.fired.sum()) for counts in session.counts)
-    assert fired <= 2 * 3 * sum(p.size for p in mapping.network.populations)
+    running = mapping.apply(fixed)
+    window, sent, fired = running.relaxation_steps, {}, {}
+    for coding in (Graded(), Delta()):
+        order = prepare(fixed, x, y, running=running, schedule="wavefront", coding=coding, steps=2 * window)
+        with dn.backends.MappedChip(mapping).open(fixed) as session:
+            ledger = session.relax(order).messages
+            fired[coding.name] = [int(counts.fired.sum()) * 3 // counts.samples for counts in session.counts]
+        rows = [entry for entry in ledger if not entry.local]
+        sent[coding.name] = {(row.step, row.source, row.target, row.kind): row.messages for row in rows}
+    assert set(sent["delta"]) <= set(sent["graded"])
+    assert all(count <= sent["graded"][key] for key, count in sent["delta"].items())
+    assert not any(count for (step, *_), count in sent["delta"].items() if step > window)
+    assert not any(fired["delta"][window:])
+    assert fired["graded"][window:] == fired["graded"][:window]  # which would send it all again
+    told = {(source, kind): count for (step, source, _, kind), count in sent["delta"].items() if step <= window and count}
+    dynamic = [count for (name, _), count in told.items() if name != running.input]
+    assert sum(dynamic) <= 2 * 3 * sum(p.size for p in running.dynamic)
+
+
+def test_bits_cost_what_is_worked_out_by_hand():
+    """One neuron, a core each, on one tile: 6 is 0110 in the 4 bits of a message, so 2 of 4 micro-steps have a spike."""
+    chip = Chip.load("loihi1")
+    chip = replace(chip, latency=replace(chip.latency, message=replace(chip.latency.message, value=20e-9)))
+    network = dn.Network.dense([1, 1], "relu", seed=0)
+    x, y = [[0.7]], [[0.1]]
+    fixed = dn.quantize(network, dn.FixedFormat(message_bits=4), (x, y))
+    assert fixed.encode(x, y)[0].tolist() == [[6]]
+    cost = dn.relax(fixed, x, y, backend=dn.backends.MappedChip(chip=chip), coding="bit_serial").cost
+    # the output's 2 neurons: 2 x (5.3 + 3.1) ns, or the input's one: 5.3 + 3.1 + 20 ns with its spike; the barrier: 113 ns
+    silent, spiking = 113e-9 + 16.8e-9, 113e-9 + 28.4e-9
+    assert cost.steps_s == pytest.approx([silent, spiking, spiking, silent] * 2, rel=1e-12)
+    assert cost.latency_s == pytest.approx(1084.8e-9, rel=1e-12)
+    # 8 micro-steps x 3 neurons x (52 + 29) pJ; 4 spikes of 1.7 pJ, and a synapse of 23.6 pJ each; 104.4 mW all the time
+    assert cost.energy_j == pytest.approx(1944e-12 + 101.2e-12 + 0.1044 * 1084.8e-9, rel=1e-12)
 
 
 def test_an_epoch_with_a_coding_costs_the_mean_of_its_samples():
@@ -307,8 +345,46 @@ def test_what_runs_is_what_the_cost_says():
         assert not any("float emulation" in text for text in said[coding])
         hypothetical = any("graded signed messages are hypothetical" in text for text in said[coding])
         assert hypothetical == (coding in ("graded", "delta"))  # spikes are what the chip has
-    assert any("coding bit_serial: 16 micro-steps a step" in text for text in said["bit_serial"])
+    assert any("coding bit_serial: micro-steps in a step, each with a barrier: 16" in text for text in said["bit_serial"])
     assert any("a sign is an axon of its own" in text for text in said["rate"])
+
+
+@pytest.mark.parametrize(("message", "coding", "said"), [(16, "delta", True), (17, "delta", False), (16, "bit_serial", False)])
+def test_what_is_wider_on_the_wire_than_the_chips_messages_is_said(message, coding, said):
+    chip = Chip.load("loihi2")
+    chip = replace(chip, widths=replace(chip.widths, message=replace(chip.widths.message, value=message)))
+    fixed, x, y = quantized(dn.Network.dense([4, 5, 3], "tanh", seed=3), dn.FixedFormat(), 1)
+    assumptions = dn.relax(fixed, x, y, backend=dn.backends.MappedChip(chip=chip), coding=coding).cost.assumptions
+    assert any(f"17 bit a message, wider than the chip's {message} bit" in text for text in assumptions) == said
+    assert any("wider than the chip's" in text for text in assumptions) == said
+
+
+def test_what_learning_with_changes_leaves_out_is_said():
+    """4-5-3: W forward has 20 + 15 synapses, and 15 back; sums of products with old weights have to be formed again."""
+    fixed, x, y = quantized(dn.Network.dense([4, 5, 3], "tanh", seed=3), dn.FixedFormat(), 1, 4)
+    held = (*fixed.encode(x, y), np.arange(4).reshape(1, 2, 2), 0.0, Schedule.of(fixed, "free"), feedback_copies(fixed), 1.0, 4)
+    said = {}
+    with dn.backends.MappedChip(chip="loihi1").open(fixed) as session:
+        for coding in (Graded(), Delta()):
+            (epoch,) = session.learn(Learning(*held, coding=coding), lambda _: None)
+            said[coding.name] = [text for text in epoch.cost.assumptions if text.startswith("delta: ")]
+    assert said["graded"] == []
+    assert "50 synaptic operations to form the sums again, not counted" in said["delta"][0]
+    assert "every sample of a batch has latches of its own" in said["delta"][1]
+    trace = dn.relax(fixed, x, y, backend="chip", coding="delta")
+    assert not any("form the sums again" in text for text in trace.cost.assumptions)
+
+
+def test_counts_of_some_samples_are_no_price_of_others():
+    fixed, x, y = quantized(dn.Network.dense([4, 5, 3], "tanh", seed=3), dn.FixedFormat(), 1, 2)
+    backend = dn.backends.MappedChip(chip="loihi1")
+    with backend.open(fixed) as session:
+        session.relax(prepare(fixed, x, y, coding=Delta()))
+    mapping = backend.mapping(fixed)
+    with pytest.raises(OptionError, match=r"^samples: 3 .*the 2 whose events"):
+        price(mapping, session.counts, samples=3, learning=False)
+    once, twice = (price(mapping, session.counts, samples=samples, learning=False) for samples in (2, 4))
+    assert twice.energy_j == pytest.approx(2 * once.energy_j, rel=1e-12)
 
 
 def test_what_a_chip_cannot_do_is_refused_before_anything_runs():

@@ -88,9 +88,52 @@ def test_energy_and_time_are_those_of_the_chip(net, points):
         cost = dn.relax(fixed_of(net, points), x, y, backend=backend, coding=coding, schedule="wavefront").cost
         assert (row.energy.value, row.energy.missing) == (cost.energy_per_sample_j, cost.unknown)
         assert (row.time.value, row.time.missing) == (cost.latency_per_sample_s, cost.unknown_times)
+        static = next(part for part in cost.components if part.name == "static")
+        assert (row.static.value, row.static.missing) == (static.total_j / 3, cost.unknown_times)
         assert row.energy.missing  # loihi2 has no published energies of events
         for assumption in cost.assumptions:
             assert row.coding in found.assumptions[assumption]
+
+
+def test_static_power_is_a_part_of_the_energy_and_unknown_where_the_power_is(net, points, report):
+    """Loihi 1 publishes both powers and times: energy is 104.4 mW over the time of a sample, and events."""
+    for row in report.rows:
+        assert row.static.missing == ()
+        assert row.static.value == pytest.approx(0.1044 * row.time.value, rel=1e-12)
+        assert row.static.value < row.energy.value
+    found = compare_codings(net, points, codings={"graded": "graded"}, samples=3, epochs=0, chip="loihi1-sanafe").rows[0]
+    assert (found.static.value, found.static.missing) == (0.0, ("static",))
+    assert found.energy.value > 0
+
+
+def test_a_fan_in_that_the_chip_divides_is_measured_as_the_chip_runs_it():
+    """Cores that hear 12 neurons: hidden1's 15 inputs are divided, which takes wider messages and more steps."""
+    chip = dn.Chip.load("loihi1")
+    narrow = dataclasses.replace(chip.limits, input_axons=dataclasses.replace(chip.limits.input_axons, value=12))
+    chip = dataclasses.replace(chip, limits=narrow)
+    net, rng = dn.Network.dense([15, 14, 4], "tanh", "cross_entropy", seed=0), np.random.default_rng(0)
+    data = dn.Dataset("rows", rng.normal(size=(20, 15)), np.arange(20) % 4, rng.normal(size=(8, 15)), np.arange(8) % 4, 4)
+    mapping = dn.map_network(net, chip)
+    steps = mapping.network.relaxation_steps
+    assert steps > net.relaxation_steps
+    chosen = {name: CODINGS[name] for name in sorted(EXACT)} | {"count": Rate(16, "lif")}
+    found = compare_codings(net, data, codings=chosen, chip=chip, samples=2, epochs=0)
+    fixed, backend = fixed_of(net, data), dn.backends.MappedChip(mapping)
+    for row in found.rows:
+        trace = dn.relax(fixed, data.inputs[:2], data.targets[:2], backend=backend, coding=chosen[row.coding])
+        assert row.exact == (row.coding in EXACT)
+        assert row.micro_steps == trace.micro_steps == steps * trace.coding.micro_steps
+        assert (row.messages, row.bits) == (trace.messages.total() / 2, trace.messages.bits() / 2)
+        assert row.time.value == trace.cost.latency_per_sample_s
+    widest = max(mapping.apply(fixed).message_bits.values())
+    assert {row.coding: row.micro_steps for row in found.rows}["bit_serial"] == steps * widest > steps * 16
+
+
+def test_nothing_is_trained_before_all_rows_are_measured(net, points, refuses):
+    told = []
+    with refuses(OptionError, "bits"):
+        compare_codings(net, points, codings={"a": "graded", "b": BitSerial(8)}, samples=2, epochs=1, tell=told.append)
+    assert not told
 
 
 def test_all_codings_learn_and_exact_ones_learn_the_same(net, points):
@@ -125,6 +168,9 @@ def test_binary_spikes_learn_the_digits_bit_for_bit_as_integers_do(digits):
         ({"samples": 61}, OptionError, "samples"),
         ({"epochs": -1}, OptionError, "epochs"),
         ({"epochs": 0.5}, OptionError, "epochs"),
+        ({"learning_rate": -1.0}, OptionError, "learning_rate"),
+        ({"batch_size": 0}, OptionError, "batch_size"),
+        ({"seed": -1}, OptionError, "seed"),
         ({"schedule": "sometimes"}, OptionError, "schedule"),
         ({"chip": "abacus"}, UnknownNameError, "chip"),
         ({"codings": {"new": "morse"}}, UnknownNameError, "coding"),
