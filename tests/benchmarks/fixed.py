@@ -36,10 +36,19 @@ def speed(net, fixed, x, y):
 def messages(fixed, x, y):
     window = fixed.relaxation_steps
     ledger = dn.relax(fixed, x, y, coding=Delta(0), schedule="wavefront", steps=2 * window).messages
-    counts = ledger.counts[:, [not link.local for link in ledger.links]] / BATCH
-    detail = f"and {counts[:window].sum():,.0f} of it when it is shown first"
-    what = "delta, threshold 0, 784-512-512-10, wavefront: messages of a sample that is shown again"
-    return Row(what, counts[window:].sum(), 0.0, "", detail)
+    counts = ledger.counts / BATCH
+    between = np.array([not link.local for link in ledger.links])
+    dyads = between & np.array([link.source != fixed.input for link in ledger.links])
+    size = sum(p.size for p in fixed.dynamic)
+    first, again = counts[:window], counts[window:]
+    graded = dn.relax(fixed, x, y, schedule="wavefront").messages.counts / BATCH
+    what = "delta, threshold 0, 784-512-512-10, wavefront: messages per dyad"
+    of_input = first[:, between & ~dyads].sum()
+    detail = f"{first[:, dyads].sum():,.0f} of {size:,} dyads, graded {graded[:, dyads].sum():,.0f}; {of_input:,.0f} of the input"
+    return [
+        Row(f"{what} and sample", first[:, dyads].sum() / size, 2.0, "", detail),
+        Row(f"{what}, of a sample that is shown again", again[:, between].sum() / size, 0.0, "", "nothing has changed"),
+    ]
 
 
 def spikes(fixed, x, y):
@@ -52,4 +61,4 @@ def spikes(fixed, x, y):
 
 def rows():
     net, fixed, x, y = problem()
-    return [*speed(net, fixed, x, y), messages(fixed, x, y), spikes(fixed, x, y)]
+    return [*speed(net, fixed, x, y), *messages(fixed, x, y), spikes(fixed, x, y)]
