@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import dyadic_neuro as dn
 from dyadic_neuro.codings import BitSerial, Delta, Rate
-from dyadic_neuro.errors import CheckpointError
+from dyadic_neuro.errors import CheckpointError, NetworkError
 from dyadic_neuro.testing import networks
 
 SEEDS = st.integers(0, 10_000)
@@ -16,7 +16,10 @@ SEEDS = st.integers(0, 10_000)
 def problem(seed, samples=4, **form):
     network = networks.dag(seed, 3, parts=True, loss=("squared_error", "cross_entropy", "binary_cross_entropy")[seed % 3])
     x, y = networks.batch(network, seed, samples)
-    return dn.quantize(network, dn.FixedFormat(**form), calibration=x), x, y
+    try:
+        return dn.quantize(network, dn.FixedFormat(**form), calibration=x), x, y
+    except NetworkError:  # one in ten thousand needs 63 bits of the accumulator, and is refused
+        reject()
 
 
 def same(found, wanted):
@@ -26,7 +29,7 @@ def same(found, wanted):
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, st.sampled_from(["free", "wavefront"]), st.integers(1, 12))
 def test_an_exact_coding_takes_the_steps_of_graded_messages_and_reads_their_gradients(seed, schedule, steps):
-    net, x, y = problem(seed, message_bits=4 + seed % 20, state_bits=32)
+    net, x, y = problem(seed, message_bits=4 + seed % 13)
     graded = dn.relax(net, x, y, schedule=schedule, steps=steps)
     for coding in (Delta(), Delta(1), BitSerial()):
         trace = dn.relax(net, x, y, schedule=schedule, steps=steps, coding=coding)
